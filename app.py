@@ -1,0 +1,83 @@
+"""Every trigger and every route; what they do stands in chalicelib."""
+
+from aws_lambda_powertools import Logger
+from chalice import Chalice
+from chalice.app import Response
+
+from chalicelib import api
+from chalicelib.events import ObjectsChanged
+from chalicelib.services import Services
+from chalicelib.settings import Settings
+
+settings = Settings.from_env()
+services = Services(settings)
+logger = Logger(service="image-labeller", level=settings.log_level)
+
+app = Chalice(app_name="image-labeller", configure_logs=False)
+app.register_middleware(api.refusals_as_problems, "http")
+
+
+@app.on_s3_event(settings.images_bucket, events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*"])
+def label_uploaded_image(event: ObjectsChanged) -> None:
+    services.labelling.label_all(event.keys)
+
+
+label_uploaded_image.event_class = ObjectsChanged
+
+
+@app.route("/health", methods=["GET"])
+@api.answers
+def health() -> Response:
+    return Response({"status": "ok"})
+
+
+@app.route("/images", methods=["POST"])
+@api.answers
+def create_upload() -> Response:
+    asked = api.upload_request(app.current_request)
+    return api.expected_upload(services.uploads.expect(asked.filename, asked.upload))
+
+
+@app.route("/images", methods=["GET"])
+@api.answers
+def list_images() -> Response:
+    query = api.Query(app.current_request, "status", "key", "limit", "cursor")
+    if query.key is not None:
+        return api.lookup(services.store.image(query.key, services.now()))
+    return query.page(
+        services.store.newest(query.statuses, query.after(str), query.limit + 1, services.now())
+    )
+
+
+@app.route("/images/{image_id}", methods=["GET"])
+@api.answers
+def get_image(image_id: str) -> Response:
+    api.Query(app.current_request)
+    return api.image(api.found(services.store.image(api.source_file(image_id), services.now())))
+
+
+@app.route("/images/{image_id}", methods=["DELETE"])
+@api.answers
+def delete_image(image_id: str) -> Response:
+    key = api.source_file(image_id)
+    if services.store.image(key, services.now()) is None and not services.bucket.exists(key):
+        raise api.not_found("There is no such image.")
+    services.bucket.delete(key)
+    return api.accepted(key)
+
+
+@app.route("/images/{image_id}/labels/{label}", methods=["GET"])
+@api.answers
+def get_image_label(image_id: str, label: str) -> Response:
+    api.Query(app.current_request)
+    image = api.found(services.store.image(api.source_file(image_id), services.now()))
+    return api.label_of(image, api.label_name(label))
+
+
+@app.route("/labels/{label}/images", methods=["GET"])
+@api.answers
+def list_images_with_label(label: str) -> Response:
+    query = api.Query(app.current_request, "min_confidence", "limit", "cursor")
+    least = query.number("min_confidence", default=0, least=0, most=100)
+    after = query.after(api.percent, str)
+    return query.page(services.store.showing(api.label_name(label), least, after, query.limit + 1))

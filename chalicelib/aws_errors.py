@@ -1,0 +1,47 @@
+"""Turns botocore's exceptions into the failure vocabulary, by the adapter's own table of codes."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
+
+from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
+
+Codes = Mapping[str, type[Retryable]]
+
+EVERY_SERVICE: Codes = {
+    "AccessDenied": AccessLost,
+    "AccessDeniedException": AccessLost,
+    "ExpiredToken": AccessLost,
+    "ExpiredTokenException": AccessLost,
+    "InvalidAccessKeyId": AccessLost,
+    "UnrecognizedClientException": AccessLost,
+    "RequestTimeout": ServiceFailed,
+    "ProvisionedThroughputExceededException": Throttled,
+    "ThrottlingException": Throttled,
+}
+
+
+def error_code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def translated(codes: Codes) -> Iterator[None]:
+    """Raises the class that the table names, ServiceFailed for any 5xx; what is left is a bug and stays."""
+    try:
+        yield
+    except ClientError as error:
+        failure = _failure(error, {**EVERY_SERVICE, **codes})
+        if failure is None:
+            raise
+        raise failure(str(error)) from error
+    except (HTTPClientError, IncompleteReadError) as error:
+        raise ServiceFailed(str(error)) from error
+    except NoCredentialsError as error:
+        raise AccessLost(str(error)) from error
+
+
+def _failure(error: ClientError, codes: Codes) -> type[Retryable] | None:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return codes.get(error_code(error)) or (ServiceFailed if status >= 500 else None)

@@ -1,0 +1,145 @@
+"""Adapter: the S3 bucket that pictures land in."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib.aws_errors import Codes, error_code, translated
+from chalicelib.errors import AccessLost, Throttled
+from chalicelib.model import StoredObject, Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+HEAD_BYTES = 64 * 1024  # enough for every format's signature, and for the size in most headers
+
+CODES: Codes = {
+    "403": AccessLost,  # HEAD has no body, and so no better code
+    "NoSuchBucket": AccessLost,
+    "SlowDown": Throttled,
+    "RequestTimeTooSkewed": AccessLost,
+}
+
+
+@dataclass(frozen=True)
+class PresignedUpload:
+    url: str
+    headers: Mapping[str, str]
+
+
+class Bucket:
+    def __init__(self, client: "S3Client", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def look(self, key: str) -> StoredObject | None:
+        """The current object under a key, by one GET of its first 64 kB; None when there is none.
+
+        Raises AccessLost, Throttled or ServiceFailed. Without s3:ListBucket S3 answers 403 for a
+        missing key, so that right is needed:
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
+        with translated(CODES):
+            try:
+                return self._get(key, {"Range": f"bytes=0-{HEAD_BYTES - 1}"})
+            except ClientError as error:
+                if error_code(error) == "NoSuchKey":
+                    return None
+                if error_code(error) != "InvalidRange":
+                    raise
+            return self._look_at_empty(key)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object now. Raises AccessLost, Throttled or ServiceFailed."""
+        with translated(CODES):
+            try:
+                self._client.head_object(Bucket=self._name, Key=key)
+            except ClientError as error:
+                if error_code(error) != "404":
+                    raise
+                return False
+            return True
+
+    def delete(self, key: str) -> None:
+        """Removes the current object: by a delete marker where the bucket keeps versions."""
+        with translated(CODES):
+            self._client.delete_object(Bucket=self._name, Key=key)
+
+    def presign_upload(self, key: str, upload: Upload, seconds: int) -> PresignedUpload:
+        """A URL for one PUT within so many seconds, and the headers that the client must send with it.
+
+        S3 refuses the upload when a declared header differs, or when the key already holds an object.
+        """
+        params = _upload_params(upload)
+        url = self._client.generate_presigned_url(
+            "put_object", Params={"Bucket": self._name, "Key": key, **params}, ExpiresIn=seconds
+        )
+        return PresignedUpload(url, _upload_headers(upload))
+
+    def _look_at_empty(self, key: str) -> StoredObject | None:
+        # A ranged GET of an empty object answers 416; by now there may be another object, or none.
+        try:
+            return self._get(key, {})
+        except ClientError as error:
+            if error_code(error) != "NoSuchKey":
+                raise
+            return None
+
+    def _get(self, key: str, extra: dict[str, Any]) -> StoredObject:
+        response = self._client.get_object(Bucket=self._name, Key=key, **extra)
+        with response["Body"] as body:
+            head = body.read(HEAD_BYTES)
+        return StoredObject(
+            key=key,
+            version_id=_version_id(response),
+            etag=response["ETag"].strip('"'),
+            size=_total_size(response),
+            content_type=response.get("ContentType"),
+            uploaded_at=response["LastModified"],
+            metadata=response.get("Metadata", {}),
+            head=head,
+        )
+
+
+def _version_id(response: "GetObjectOutputTypeDef") -> str | None:
+    version_id = response.get("VersionId", "null")
+    return None if version_id == "null" else version_id
+
+
+def _total_size(response: "GetObjectOutputTypeDef") -> int:
+    content_range = response.get("ContentRange")
+    return int(content_range.rpartition("/")[2]) if content_range else response["ContentLength"]
+
+
+def _upload_params(upload: Upload) -> dict[str, Any]:
+    declared = {
+        "ContentType": upload.content_type,
+        "ContentLength": upload.size,
+        "ChecksumSHA256": _base64_of_hex(upload.sha256),
+        "Metadata": dict(upload.metadata),
+        "IfNoneMatch": "*",
+    }
+    return {name: value for name, value in declared.items() if value}
+
+
+def _upload_headers(upload: Upload) -> dict[str, str]:
+    declared = {
+        "Content-Type": upload.content_type,
+        "Content-Length": upload.size and str(upload.size),
+        "If-None-Match": "*",
+        "x-amz-checksum-sha256": _base64_of_hex(upload.sha256),
+        **{f"x-amz-meta-{name}": value for name, value in upload.metadata.items()},
+    }
+    return {name: value for name, value in declared.items() if value}
+
+
+def _base64_of_hex(digest: str | None) -> str | None:
+    return base64.b64encode(bytes.fromhex(digest)).decode() if digest else None

@@ -1,0 +1,37 @@
+"""The failure vocabulary: what is final for a picture, and what a later try can heal."""
+
+
+class LabellerError(Exception):
+    """Everything this application raises on purpose."""
+
+
+class PictureRefused(LabellerError):
+    """The picture itself is the cause, so no retry can change the outcome."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Retryable(LabellerError):
+    """A service is the cause, and a later try may succeed."""
+
+
+class Throttled(Retryable):
+    """A service asked for fewer calls."""
+
+
+class ServiceFailed(Retryable):
+    """A service failed, timed out or could not be reached."""
+
+
+class AccessLost(Retryable):
+    """A permission or a resource is missing: the operator's to mend, never the picture's failure."""
+
+
+class ObjectUnavailable(Retryable):
+    """Rekognition could not read the object; only a look at the bucket tells why."""
+
+
+class Contended(Retryable):
+    """Others changed the same row again and again."""

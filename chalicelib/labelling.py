@@ -1,0 +1,120 @@
+"""Use case: bring an image's rows in line with what the bucket holds: look, claim, detect, commit.
+
+Events are hints and the bucket is the truth: nothing in an event counts but the key.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+
+from chalicelib.bucket import Bucket
+from chalicelib.errors import Contended, ObjectUnavailable, PictureRefused, Retryable
+from chalicelib.imaging import inspect
+from chalicelib.model import Answer, Claim, Outcome, Status, StoredObject, storable
+from chalicelib.rekognition import Rekognition, refuse_unfit
+from chalicelib.store import Attempt, Store
+
+LOOKS = 5  # each look after the first means that somebody changed the row in between
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    bucket: Bucket
+    rekognition: Rekognition
+    store: Store
+    now: Callable[[], datetime]
+    lease_seconds: int
+    min_confidence: float
+    max_labels: int
+
+    def label_all(self, keys: Iterable[str]) -> None:
+        """Labels what is under each key; what fails is raised in one group, after all the others are done."""
+        failures: list[Exception] = []
+        for key in keys:
+            try:
+                self.label(key)
+            except Exception as failure:  # noqa: BLE001 - one record must not cost its neighbours their turn
+                failures.append(failure)
+        if failures:
+            raise ExceptionGroup("some records of the event failed", failures)
+
+    def label(self, key: str) -> Outcome:
+        """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost."""
+        started = self.now()
+        try:
+            outcome = self._label(key)
+        except Retryable as failure:
+            logger.warning(str(failure), extra={"image": key, "outcome": type(failure).__name__})
+            raise
+        milliseconds = round((self.now() - started).total_seconds() * 1000)
+        logger.info(outcome, extra={"image": key, "outcome": outcome, "milliseconds": milliseconds})
+        return outcome
+
+    def _label(self, key: str) -> Outcome:
+        # A row is read before the look that decides over it. So whoever claims on the run that he read
+        # has seen the bucket later than whoever wrote that run, and no clocks need to be compared.
+        row: Claim | None = None
+        for _ in range(LOOKS):
+            result = self._act(key, self.bucket.look(key), row)
+            if isinstance(result, Outcome):
+                return result
+            row = result
+        raise Contended(f"the row changed at each of {LOOKS} looks")
+
+    def _act(self, key: str, found: StoredObject | None, row: Claim | None) -> Outcome | Claim:
+        """The outcome of this look, or the row in its way, which asks for another look."""
+        settled = row and self._settled(row, found)
+        if settled:
+            return settled
+        run = secrets.token_hex(16)
+        attempt = self._take(key, found, run, row)
+        if not attempt.won:
+            return self._settled(attempt.row, found) or attempt.row
+        return self._answer(found, run, attempt.row) if found else Outcome.REMOVED
+
+    def _settled(self, row: Claim, found: StoredObject | None) -> Outcome | None:
+        version = found.version if found else None
+        if row.answers(version):
+            return Outcome.DUPLICATE
+        if row.is_held(version, self.now().timestamp()):
+            return Outcome.IN_PROGRESS
+        return None
+
+    def _take(self, key: str, found: StoredObject | None, run: str, row: Claim | None) -> Attempt:
+        now = self.now()
+        if found is None:
+            return self.store.bury(key, run, row, now)
+        return self.store.claim(found, run, row, now, self.lease_seconds)
+
+    def _answer(self, found: StoredObject, run: str, before: Claim) -> Outcome | Claim:
+        try:
+            answer = self._detect(found)
+        except Retryable as failure:
+            if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
+                return replace(before, run=run, version=found.version, lease_until=0)
+            self.store.release(found.key, run)
+            raise
+        committed = self.store.commit(found, run, answer, before.label_keys, self.now())
+        return Outcome(answer.status) if committed else Outcome.SUPERSEDED
+
+    def _is_current(self, found: StoredObject) -> bool:
+        current = self.bucket.look(found.key)
+        return current is not None and current.version == found.version
+
+    def _detect(self, found: StoredObject) -> Answer:
+        picture = inspect(found.head)
+        content_type = picture.content_type or found.content_type
+        try:
+            refuse_unfit(found, picture)
+            detected = self.rekognition.detect_labels(
+                self.bucket.name, found, self.min_confidence, self.max_labels
+            )
+        except PictureRefused as refused:
+            return Answer(Status.FAILED, refused.reason, content_type)
+        labels = storable(detected.labels, self.max_labels)
+        return Answer(Status.LABELLED, None, content_type, labels, {"labels": detected.model_version})

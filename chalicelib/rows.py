@@ -1,0 +1,227 @@
+"""What stands in the table `images`: how its rows are spelled, in both directions.
+
+All that is known of an image stands under its key: the row `image` holds the whole answer, and a row
+`label#<name>` for each label is what the index `by_label` finds.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from chalicelib.model import (
+    Answer,
+    Box,
+    Claim,
+    Image,
+    Instance,
+    Label,
+    Status,
+    StoredObject,
+    Summary,
+    TopLabel,
+    Upload,
+    label_key,
+    top_labels,
+)
+
+Row = Mapping[str, Any]
+
+SCHEMA = 1  # of the rows, so that a later version knows what it reads
+IMAGE = "image"
+SHARD = "0"  # ends every index key from the first day, so that there can be more
+
+
+def marshal(row: Row) -> dict[str, Any]:
+    """A row of plain values as DynamoDB's JSON; a None is left out."""
+    serialize = TypeSerializer().serialize
+    return {name: serialize(_storable(value)) for name, value in row.items() if value is not None}
+
+
+def unmarshal(item: Row) -> dict[str, Any]:
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in item.items()}
+
+
+def image_key(source_file: str) -> dict[str, str]:
+    return {"source_file": source_file, "entry": IMAGE}
+
+
+def label_entry_key(source_file: str, key: str) -> dict[str, str]:
+    return {"source_file": source_file, "entry": f"label#{key}"}
+
+
+def label_index_key(name: str) -> str:
+    return f"{label_key(name)}#{SHARD}"
+
+
+def label_position(name: str, confidence: str, source_file: str) -> dict[str, Any]:
+    """The full key of a label row in the index, from where a list goes on."""
+    return {
+        **label_entry_key(source_file, label_key(name)),
+        "label_key": label_index_key(name),
+        "label_confidence": Decimal(confidence),
+    }
+
+
+def status_index_key(status: Status) -> str:
+    return f"{status}#{SHARD}"
+
+
+def status_fields(source_file: str, status: Status, now: datetime) -> dict[str, Any]:
+    return {
+        "status": status,
+        "status_key": status_index_key(status),
+        "updated_at": _position(source_file, now),
+    }
+
+
+def upload_row(source_file: str, upload: Upload, expires_at: int, now: datetime) -> dict[str, Any]:
+    return {
+        **image_key(source_file),
+        **status_fields(source_file, Status.AWAITING_UPLOAD, now),
+        "content_type": upload.content_type,
+        "size": upload.size,
+        "metadata": upload.metadata,
+        "expires_at": expires_at,
+        "schema": SCHEMA,
+    }
+
+
+def tombstone(source_file: str, run: str, expires_at: int) -> dict[str, Any]:
+    """What is left of a removed object: enough that nobody who saw it before can bring its rows back."""
+    return {
+        **image_key(source_file),
+        "status": Status.REMOVED,
+        "run": run,
+        "committed_run": run,
+        "expires_at": expires_at,
+        "schema": SCHEMA,
+    }
+
+
+def answer_fields(found: StoredObject, run: str, answer: Answer, now: datetime) -> dict[str, Any]:
+    """The fields of the image row that a commit sets; None where it has nothing to say."""
+    return {
+        **status_fields(found.key, answer.status, now),
+        "committed_run": run,
+        "reason": answer.reason,
+        "content_type": answer.content_type,
+        "size": found.size,
+        "version_id": found.version_id,
+        "etag": found.etag,
+        "uploaded_at": _timestamp(found.uploaded_at),
+        "labelled_at": _timestamp(now) if answer.status is Status.LABELLED else None,
+        "labels": [asdict(label) for label in answer.labels],
+        "top_labels": [asdict(label) for label in top_labels(answer.labels)],
+        "label_keys": [label_key(label.name) for label in answer.labels],
+        "model_versions": answer.model_versions,
+        "metadata": dict(found.metadata),
+        "schema": SCHEMA,
+    }
+
+
+def label_rows(found: StoredObject, answer: Answer, now: datetime) -> Iterator[dict[str, Any]]:
+    """A row for each label, with a copy of the image's summary, so that a list takes one Query."""
+    summary = {
+        "status": answer.status,
+        "labelled_at": _timestamp(now),
+        "top_labels": [asdict(label) for label in top_labels(answer.labels)],
+        "schema": SCHEMA,
+    }
+    for label in answer.labels:
+        yield {
+            **label_entry_key(found.key, label_key(label.name)),
+            **summary,
+            "label_key": label_index_key(label.name),
+            "label_name": label.name,
+            "label_confidence": label.confidence,
+            "label_category": label.categories,
+        }
+
+
+def read_claim(row: Row) -> Claim:
+    return Claim(
+        run=row.get("run"),
+        committed_run=row.get("committed_run"),
+        version=row.get("run_version"),
+        lease_until=float(row.get("lease_until", 0)),
+        label_keys=tuple(row.get("label_keys", ())),
+    )
+
+
+def read_image(row: Row) -> Image:
+    size = row.get("size")
+    return Image(
+        source_file=row["source_file"],
+        status=Status(row["status"]),
+        reason=row.get("reason"),
+        content_type=row.get("content_type"),
+        size=None if size is None else int(size),
+        version_id=row.get("version_id"),
+        etag=row.get("etag"),
+        uploaded_at=row.get("uploaded_at"),
+        labelled_at=row.get("labelled_at"),
+        labels=tuple(_read_label(label) for label in row.get("labels", ())),
+        model_versions=row.get("model_versions", {}),
+        metadata=row.get("metadata", {}),
+    )
+
+
+def read_summary(row: Row) -> Summary:
+    return Summary(
+        source_file=row["source_file"],
+        status=Status(row["status"]),
+        reason=row.get("reason"),
+        labelled_at=row.get("labelled_at"),
+        top_labels=tuple(
+            TopLabel(label["name"], float(label["confidence"])) for label in row.get("top_labels", ())
+        ),
+    )
+
+
+def is_expired(row: Row, now: datetime) -> bool:
+    """DynamoDB deletes an expired row within two days, and shows it until then."""
+    expires_at = row.get("expires_at")
+    return expires_at is not None and expires_at <= now.timestamp()
+
+
+def _read_label(label: Row) -> Label:
+    return Label(
+        name=label["name"],
+        confidence=float(label["confidence"]),
+        categories=tuple(label["categories"]),
+        parents=tuple(label["parents"]),
+        aliases=tuple(label["aliases"]),
+        instances=tuple(_read_instance(instance) for instance in label["instances"]),
+    )
+
+
+def _read_instance(instance: Row) -> Instance:
+    sides = {side: float(share) for side, share in instance["box"].items()}
+    return Instance(float(instance["confidence"]), Box(**sides))
+
+
+def _storable(value: Any) -> Any:
+    """DynamoDB's serialiser takes neither floats nor tuples."""
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, Mapping):
+        return {name: _storable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(each) for each in value]
+    return value
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _position(source_file: str, now: datetime) -> str:
+    """A time that no two images share, so that a page of a list can end and begin anywhere."""
+    digest = hashlib.sha256(source_file.encode()).hexdigest()[:8]
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}~{digest}"

@@ -1,0 +1,68 @@
+"""The one place where clients and use cases are made, each when it is first needed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from chalicelib.bucket import Bucket
+from chalicelib.labelling import Labelling
+from chalicelib.rekognition import Rekognition
+from chalicelib.settings import Settings
+from chalicelib.store import Store
+from chalicelib.uploads import Uploads
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# The worst case of one call, 3 x (2 + 8) s and the pauses between, stays below the labelling time-out.
+PATIENCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+# Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
+PRESIGNING = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        return boto3.Session()
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        return self.session.client("s3", config=PATIENCE.merge(PRESIGNING))
+
+    @cached_property
+    def bucket(self) -> Bucket:
+        return Bucket(self.s3, self.settings.images_bucket)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.session.client("dynamodb", config=PATIENCE), self.settings.images_table)
+
+    @cached_property
+    def rekognition(self) -> Rekognition:
+        return Rekognition(self.session.client("rekognition", config=PATIENCE))
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        return Uploads(self.bucket, self.store, self.now, self.settings.upload_url_seconds)
+
+    @cached_property
+    def labelling(self) -> Labelling:
+        return Labelling(
+            self.bucket,
+            self.rekognition,
+            self.store,
+            self.now,
+            self.settings.lease_seconds,
+            self.settings.min_confidence,
+            self.settings.max_labels,
+        )

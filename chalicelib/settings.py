@@ -1,0 +1,88 @@
+"""The environment as one validated value; nothing else reads os.environ."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; the message names every problem."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    images_bucket: str
+    images_table: str
+    min_confidence: float = 50.0
+    max_labels: int = 30
+    upload_url_seconds: int = 900
+    label_timeout_seconds: int = 60
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Reads the environment; raises SettingsError with all its problems in one message."""
+        variables = _Variables(environ)
+        settings = cls(
+            images_bucket=variables.text("IMAGES_BUCKET"),
+            images_table=variables.text("IMAGES_TABLE"),
+            min_confidence=variables.number("MIN_CONFIDENCE", cls.min_confidence, 0, 100),
+            max_labels=variables.whole("MAX_LABELS", cls.max_labels, 1, MAX_LABELS),
+            upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
+            label_timeout_seconds=variables.whole(
+                "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, 30, 900
+            ),
+            log_level=variables.choice("LOG_LEVEL", cls.log_level, LOG_LEVELS),
+        )
+        if variables.problems:
+            raise SettingsError("; ".join(variables.problems))
+        return settings
+
+    @property
+    def lease_seconds(self) -> int:
+        """How long one invocation may own an image: its time-out, and a margin for clocks that differ."""
+        return self.label_timeout_seconds + 10
+
+
+@dataclass
+class _Variables:
+    environ: Mapping[str, str]
+    problems: list[str] = field(default_factory=list)
+
+    def text(self, name: str) -> str:
+        value = self.environ.get(name, "").strip()
+        if not value:
+            self.problems.append(f"{name} is missing")
+        return value
+
+    def number(self, name: str, default: float, least: float, most: float) -> float:
+        text = self.environ.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            self.problems.append(f"{name} must be a number from {least} to {most}, not {text!r}")
+        return value
+
+    def whole(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.environ.get(name, "").strip()
+        if not text:
+            return default
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            self.problems.append(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+            return default
+        return int(text)
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.environ.get(name, "").strip() or default
+        if value not in choices:
+            self.problems.append(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        return value

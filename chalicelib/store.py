@@ -1,0 +1,251 @@
+"""Adapter: the DynamoDB table `images`."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from heapq import merge
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib import rows
+from chalicelib.aws_errors import Codes, error_code, translated
+from chalicelib.errors import AccessLost, Contended, ServiceFailed, Throttled
+from chalicelib.model import Answer, Claim, Image, Status, StoredObject, Summary, Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TOMBSTONE_LIFE = timedelta(days=1)
+PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds at most: the SDK does not retry a cancelled transaction
+
+CODES: Codes = {
+    "InternalServerError": ServiceFailed,
+    "RequestLimitExceeded": Throttled,
+    "ResourceNotFoundException": AccessLost,
+    "TransactionConflictException": Contended,
+    "TransactionInProgressException": Contended,
+}
+PASSING: Codes = {
+    "ProvisionedThroughputExceeded": Throttled,
+    "ThrottlingError": Throttled,
+    "TransactionConflict": Contended,
+}
+PASSING_FAILURES = (Throttled, Contended)
+UNCLAIMED = Claim(run=None, committed_run=None, version=None, lease_until=0, label_keys=())
+
+
+Position = tuple[str, ...]  # of an image in a list; empty before the first
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Whether the row is ours now; and the row as it was before, or as it stands in the way."""
+
+    won: bool
+    row: Claim
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One image of a list, and where in the list it stands."""
+
+    position: Position
+    summary: Summary
+
+
+class Store:
+    """Every method raises AccessLost, Throttled, ServiceFailed or Contended when DynamoDB gives no answer."""
+
+    def __init__(
+        self, client: "DynamoDBClient", table: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._sleep = sleep
+
+    def expect_upload(self, source_file: str, upload: Upload, expires_at: datetime, now: datetime) -> None:
+        row = rows.upload_row(source_file, upload, int(expires_at.timestamp()), now)
+        with translated(CODES):
+            self._client.put_item(TableName=self._table, Item=rows.marshal(row))
+
+    def claim(
+        self, found: StoredObject, run: str, row: Claim | None, now: datetime, lease_seconds: int
+    ) -> Attempt:
+        """Makes the row ours, if it still has the run that was read (row None: if it has none)."""
+        change = {
+            **rows.status_fields(found.key, Status.PROCESSING, now),
+            "run": run,
+            "run_version": found.version,
+            "lease_until": now.timestamp() + lease_seconds,
+            "expires_at": None,
+        }
+        update = self._on_run(found.key, change, row.run if row else None)
+        try:
+            with translated(CODES):
+                response = self._client.update_item(**update, ReturnValues="ALL_OLD")
+        except ClientError as error:
+            return _lost(error, run)
+        return Attempt(True, _read(response.get("Attributes")))
+
+    def release(self, source_file: str, run: str) -> None:
+        """Ends our lease, so that the next try need not wait for it; another run's stays as it is."""
+        try:
+            with translated(CODES):
+                self._client.update_item(**self._on_run(source_file, {"lease_until": 0}, run))
+        except ClientError as error:
+            _lost(error, run)
+
+    def commit(
+        self, found: StoredObject, run: str, answer: Answer, label_keys: Sequence[str], now: datetime
+    ) -> bool:
+        """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours."""
+        fields = rows.answer_fields(found, run, answer, now)
+        change = {**fields, "lease_until": None, "expires_at": None}
+        vanished = [key for key in label_keys if key not in fields["label_keys"]]
+        in_the_way = self._transact(
+            [
+                {"Update": self._on_run(found.key, change, run)},
+                *({"Put": self._put(row)} for row in rows.label_rows(found, answer, now)),
+                *self._deletions(found.key, vanished),
+            ]
+        )
+        return in_the_way is None or in_the_way.committed_run == run
+
+    def bury(self, source_file: str, run: str, row: Claim | None, now: datetime) -> Attempt:
+        """Removes the image's rows, if it still has the run that was read, and leaves a tombstone."""
+        before = row or UNCLAIMED
+        stone = rows.tombstone(source_file, run, int((now + TOMBSTONE_LIFE).timestamp()))
+        put = {**self._put(stone), **_condition_on(before.run, {})}
+        if before.run:
+            put["ExpressionAttributeValues"] = rows.marshal({":expected_run": before.run})
+        in_the_way = self._transact([{"Put": put}, *self._deletions(source_file, before.label_keys)])
+        return Attempt(True, before) if in_the_way is None else Attempt(in_the_way.run == run, in_the_way)
+
+    def image(self, source_file: str, now: datetime) -> Image | None:
+        """The whole answer, as of the last commit; None for what is unknown, removed or expired."""
+        with translated(CODES):
+            item = self._client.get_item(
+                TableName=self._table, Key=rows.marshal(rows.image_key(source_file)), ConsistentRead=True
+            ).get("Item")
+        row = rows.unmarshal(item) if item else None
+        if row is None or row["status"] == Status.REMOVED or rows.is_expired(row, now):
+            return None
+        return rows.read_image(row)
+
+    def newest(
+        self, statuses: Sequence[Status], after: Position, page_size: int, now: datetime
+    ) -> Iterator[Listed]:
+        """The images of these statuses, last changed first, read as they are asked for."""
+        lists = [self._of_status(status, after, page_size) for status in statuses]
+        for row in merge(*lists, key=lambda row: str(row["updated_at"]), reverse=True):
+            if not rows.is_expired(row, now):
+                yield Listed((row["updated_at"],), rows.read_summary(row))
+
+    def showing(self, label: str, min_confidence: float, after: Position, page_size: int) -> Iterator[Listed]:
+        """The images with this label, most confident first, read as they are asked for."""
+        values = {":key": rows.label_index_key(label), ":least": min_confidence}
+        start = rows.label_position(label, *after) if after else None
+        condition = "label_key = :key AND label_confidence >= :least"
+        for row in self._query("by_label", condition, values, start, page_size):
+            yield Listed((str(row["label_confidence"]), row["source_file"]), rows.read_summary(row))
+
+    def _of_status(self, status: Status, after: Position, page_size: int) -> Iterator[rows.Row]:
+        values = {":key": rows.status_index_key(status), ":before": after[0] if after else "~"}
+        condition = "status_key = :key AND updated_at < :before"
+        return self._query("by_status", condition, values, None, page_size)
+
+    def _query(
+        self, index: str, condition: str, values: rows.Row, start: rows.Row | None, page_size: int
+    ) -> Iterator[rows.Row]:
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": index,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": rows.marshal(values),
+            "ScanIndexForward": False,
+            "Limit": page_size,
+        }
+        if start:
+            query["ExclusiveStartKey"] = rows.marshal(start)
+        while True:
+            with translated(CODES):
+                page = self._client.query(**query)
+            yield from map(rows.unmarshal, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _on_run(self, source_file: str, change: rows.Row, run: str | None) -> dict[str, Any]:
+        """An update of the image row on condition that it has this run (None: that it has none)."""
+        kept = {name: value for name, value in change.items() if value is not None}
+        dropped = [f"#{name}" for name in change if name not in kept]
+        update = "SET " + ", ".join(f"#{name} = :{name}" for name in kept)
+        return {
+            "TableName": self._table,
+            "Key": rows.marshal(rows.image_key(source_file)),
+            "UpdateExpression": update + (f" REMOVE {', '.join(dropped)}" if dropped else ""),
+            **_condition_on(run, {f"#{name}": name for name in change}),
+            "ExpressionAttributeValues": rows.marshal(
+                {**{f":{name}": value for name, value in kept.items()}, ":expected_run": run}
+            ),
+        }
+
+    def _put(self, row: rows.Row) -> dict[str, Any]:
+        return {"TableName": self._table, "Item": rows.marshal(row)}
+
+    def _deletions(self, source_file: str, label_keys: Iterable[str]) -> list[Any]:
+        keys = (rows.label_entry_key(source_file, key) for key in label_keys)
+        return [{"Delete": {"TableName": self._table, "Key": rows.marshal(key)}} for key in keys]
+
+    def _transact(self, actions: list[Any]) -> Claim | None:
+        """Runs the actions, the first on the image row, and returns that row if it fails the condition."""
+        for pause in PAUSES:
+            try:
+                return self._transact_once(actions)
+            except PASSING_FAILURES:
+                self._sleep(random.uniform(0, pause))  # noqa: S311 - jitter
+        return self._transact_once(actions)
+
+    def _transact_once(self, actions: list[Any]) -> Claim | None:
+        try:
+            with translated(CODES):
+                self._client.transact_write_items(TransactItems=actions)
+        except ClientError as error:
+            if error_code(error) != "TransactionCanceledException":
+                raise
+            return _in_the_way(error)
+        return None
+
+
+def _condition_on(run: str | None, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "ConditionExpression": "#run = :expected_run" if run else "attribute_not_exists(#run)",
+        "ExpressionAttributeNames": {**names, "#run": "run"},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def _lost(error: ClientError, run: str) -> Attempt:
+    """What a failed condition says: a lost answer of our own looks like another's write, so compare runs."""
+    if error_code(error) != "ConditionalCheckFailedException":
+        raise error
+    row = _read(error.response.get("Item"))
+    return Attempt(row.run == run, row)
+
+
+def _in_the_way(cancelled: ClientError) -> Claim:
+    reasons = cancelled.response["CancellationReasons"]
+    if reasons[0].get("Code") == "ConditionalCheckFailed":
+        return _read(reasons[0].get("Item"))
+    for reason in reasons:
+        passing = PASSING.get(reason.get("Code", ""))
+        if passing:
+            raise passing(str(cancelled)) from cancelled
+    raise cancelled
+
+
+def _read(item: Any) -> Claim:
+    return rows.read_claim(rows.unmarshal(item)) if item else UNCLAIMED
