@@ -1,17 +1,17 @@
 """Every trigger and every route; what they do stands in chalicelib."""
 
-from aws_lambda_powertools import Logger
 from chalice import Chalice
 from chalice.app import Response
 
 from chalicelib import api
 from chalicelib.events import ObjectsChanged
+from chalicelib.log import logger
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 
 settings = Settings.from_env()
 services = Services(settings)
-logger = Logger(service="image-labeller", level=settings.log_level)
+logger.setLevel(settings.log_level)
 
 app = Chalice(app_name="image-labeller", configure_logs=False)
 app.register_middleware(api.refusals_as_problems, "http")

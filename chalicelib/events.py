@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_plus
 
-from aws_lambda_powertools import Logger
 from chalice.app import S3Event
 
-logger = Logger(child=True)
+from chalicelib.log import logger
 
 
 class ObjectsChanged(S3Event):  # type: ignore[misc]

@@ -8,18 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from aws_lambda_powertools import Logger
-
 from chalicelib.bucket import Bucket
 from chalicelib.errors import Contended, ObjectUnavailable, PictureRefused, Retryable
 from chalicelib.imaging import inspect
+from chalicelib.log import logger
 from chalicelib.model import Answer, Claim, Outcome, Status, StoredObject, storable
 from chalicelib.rekognition import Rekognition, refuse_unfit
 from chalicelib.store import Attempt, Store
 
 LOOKS = 5  # each look after the first means that somebody changed the row in between
-
-logger = Logger(child=True)
 
 
 @dataclass(frozen=True)

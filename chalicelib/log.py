@@ -1,0 +1,5 @@
+"""The one logger: one JSON line per event, with the image and the outcome."""
+
+from aws_lambda_powertools import Logger
+
+logger = Logger(service="image-labeller")

@@ -1,0 +1,91 @@
+"""The endpoint that every test talks to, and the app on resources of the test's own."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+ROOT = Path(__file__).parent.parent
+LOCAL = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["local"]["environment_variables"]
+os.environ.update(LOCAL)  # app.py reads the environment when it is imported
+os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+os.environ.pop("AWS_PROFILE", None)
+
+from chalicelib.services import Services  # noqa: E402
+from chalicelib.settings import Settings  # noqa: E402
+from local_cloud import resources  # noqa: E402
+from local_cloud.endpoint import Endpoint  # noqa: E402
+from tests.api_client import ApiClient, served  # noqa: E402
+from tests.scripted_rekognition import ScriptedRekognition  # noqa: E402
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+hypothesis_settings.register_profile("here", deadline=None)  # a test asserts no time
+hypothesis_settings.load_profile("here")
+
+
+@pytest.fixture(scope="session")
+def scripted_rekognition() -> ScriptedRekognition:
+    return ScriptedRekognition()
+
+
+@pytest.fixture(scope="session")
+def endpoint(scripted_rekognition: ScriptedRekognition) -> Iterator[Endpoint]:
+    with Endpoint(0, rekognition=scripted_rekognition) as endpoint:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint.url
+        yield endpoint
+
+
+@pytest.fixture
+def rekognition(scripted_rekognition: ScriptedRekognition) -> ScriptedRekognition:
+    scripted_rekognition.calls.clear()
+    scripted_rekognition.failures.clear()
+    return scripted_rekognition
+
+
+@pytest.fixture
+def settings(endpoint: Endpoint) -> Settings:
+    """Settings for a stage that only this test has."""
+    stage = f"t{secrets.token_hex(6)}"
+    outputs = resources.create(boto3.Session(), stage, ROOT / ".chalice/resources.yaml")
+    return Settings(images_bucket=outputs["ImagesBucket"], images_table=outputs["ImagesTable"])
+
+
+@pytest.fixture
+def services(settings: Settings, rekognition: ScriptedRekognition) -> Services:
+    return Services(settings)
+
+
+@pytest.fixture
+def s3(endpoint: Endpoint) -> "S3Client":
+    return boto3.client("s3")
+
+
+@pytest.fixture(scope="session")
+def app_module() -> ModuleType:
+    import app
+
+    return app
+
+
+@pytest.fixture(scope="session")
+def server(app_module: ModuleType) -> Iterator[ApiClient]:
+    with served(app_module) as client:
+        yield client
+
+
+@pytest.fixture
+def api(
+    server: ApiClient, app_module: ModuleType, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> ApiClient:
+    """The API over this test's own resources."""
+    monkeypatch.setattr(app_module, "services", services)
+    return server
