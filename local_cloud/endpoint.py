@@ -54,8 +54,8 @@ class PortInUseError(Exception):
 class Endpoint:
     """All services on 127.0.0.1; port 0 picks a free one.
 
-    moto's state is not made for concurrent requests (a conditional write reads, then writes), so it runs under one
-    lock. Bodies are read before it and answers sent after it: a slow client blocks nobody.
+    moto's state is not made for concurrent requests (a conditional write reads, then writes), so it runs
+    under one lock. Bodies are read before it and answers sent after it: a slow client blocks nobody.
     """
 
     def __init__(
@@ -137,6 +137,8 @@ class Endpoint:
         return response
 
     def _run_s3(self, request: S3Request) -> Response:
+        # moto's routes match no line feed; the key it takes from the raw path
+        request.environ["PATH_INFO"] = request.environ["PATH_INFO"].replace("\n", " ")
         with moto_patches.STATE, self._events.watch(request) as events:
             response = _run_moto(self._s3, request.environ)
         for event in events:

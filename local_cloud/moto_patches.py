@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from time import monotonic
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ import moto.moto_server.werkzeug_app as moto_server
 import moto.s3.models as s3_models
 import moto.s3.responses as s3_responses
 import moto.sqs.models as sqs_models
+from moto.dynamodb.exceptions import DynamodbException
 
 from local_cloud.clock import Clock
 
@@ -45,7 +47,7 @@ def apply() -> None:
     _mend(s3_models.S3Backend, "put_object", _put_object)
     _mend(s3_models.S3Backend, "delete_object", _delete_object)
     _mend(s3_responses.S3Response, "delete_object", _answer_delete_object)
-    _mend(sqs_models.Queue, "wait_for_messages", _wait_for_messages)
+    _mend(sqs_models.SQSBackend, "receive_message", _receive_message)
     _mend_cloudformation(s3_models.FakeBucket, _configure_bucket)
     _mend_cloudformation(table_models.Table, _configure_table)
     moto_server.BackendRequest.want_form_data_parsed = property(_want_form_data_parsed)
@@ -72,6 +74,7 @@ def _then_configure(original: Function, configure: Callable[[Any, dict[str, Any]
         configure(made, properties.get("Properties", {}))
         return made
 
+    vars(make).pop("__isabstractmethod__", None)  # by which moto knows that a table cannot be updated
     return make
 
 
@@ -164,7 +167,7 @@ def _answer_transact_write_items(original: Function) -> Function:
         if token in done:
             _, items, answer = done[token]
             if items != self.body["TransactItems"]:
-                raise dynamodb_models.DynamodbException(_IDEMPOTENCY, "The token was used with other items.")
+                raise DynamodbException(_IDEMPOTENCY, "The token was used with other items.")
             return answer
         items = copy.deepcopy(self.body["TransactItems"])
         answer = original(self)
@@ -342,14 +345,19 @@ def _want_form_data_parsed(self: Any) -> bool:
 # SQS
 
 
-def _wait_for_messages(_: Function) -> Function:
+def _receive_message(original: Function) -> Function:
     """A long poll waits without the lock, so that somebody can send the message it waits for."""
 
-    def wait_for_messages(self: Any, timeout: int) -> None:  # noqa: ARG001 - moto's own signature
-        with STATE:
-            STATE.wait(timeout)
+    def receive_message(self: Any, queue_name: str, count: int, wait: int, *args: Any) -> list[Any]:
+        end = monotonic() + wait
+        while True:
+            messages: list[Any] = original(self, queue_name, count, 0, *args)
+            if messages or monotonic() >= end:
+                return messages
+            with STATE:
+                STATE.wait(min(1, end - monotonic()))
 
-    return wait_for_messages
+    return receive_message
 
 
 # Time
@@ -366,6 +374,7 @@ def follow(clock: Clock) -> Iterator[None]:
         return (moment.replace(tzinfo=UTC).timestamp() if moment else clock.time()) * 1000
 
     replaced: list[tuple[ModuleType, str, Any]] = [
+        (sqs_models, "unix_time", clock.time),
         (sqs_models, "unix_time_millis", unix_time_millis),
         (table_models, "utcnow", utcnow),
         (s3_models, "utcnow", _ticking(utcnow)),
