@@ -21,6 +21,7 @@ from local_cloud.s3_request import Environ, S3Request
 HOST = "127.0.0.1"
 _IN_MEMORY = 8 * 1024 * 1024
 _BLOCK = 1024 * 1024
+_READS = ("Get", "Query", "Scan", "Describe", "List", "Receive", "BatchGet", "TransactGet")
 _logger = logging.getLogger(__name__)
 
 StartResponse = Callable[..., Any]
@@ -64,10 +65,12 @@ class Endpoint:
         *,
         rekognition: Rekognition | None = None,
         on_object_event: Callable[[ObjectEvent], None] = lambda _: None,
+        on_write: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
         moto_patches.apply()
         self.on_object_event = on_object_event
+        self.on_write = on_write
         self._rekognition = rekognition
         self._port = port
         self._events = ObjectEvents(clock or SystemClock())
@@ -134,6 +137,8 @@ class Endpoint:
         with moto_patches.STATE:
             response = _run_moto(self._moto, environ)
             moto_patches.STATE.notify_all()
+        if _may_write(environ):
+            self.on_write()
         return response
 
     def _run_s3(self, request: S3Request) -> Response:
@@ -197,6 +202,12 @@ def _is_s3(environ: Environ) -> bool:
     form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
     query_protocol = environ["REQUEST_METHOD"] == "POST" and form and environ["PATH_INFO"] == "/"
     return not environ.get("HTTP_X_AMZ_TARGET") and not query_protocol
+
+
+def _may_write(environ: Environ) -> bool:
+    """Whether streams or queues may have something new after it."""
+    service, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
+    return service.startswith(("DynamoDB_", "AmazonSQS")) and not operation.startswith(_READS)
 
 
 def _run_moto(app: Any, environ: Environ) -> Response:
