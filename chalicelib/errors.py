@@ -33,5 +33,9 @@ class ObjectUnavailable(Retryable):
     """Rekognition could not read the object; only a look at the bucket tells why."""
 
 
+class InProgress(Retryable):
+    """Somebody else is at work on the image, and may yet fail."""
+
+
 class Contended(Retryable):
     """Others changed the same row again and again."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.bucket import Bucket
-from chalicelib.errors import Contended, ObjectUnavailable, PictureRefused, Retryable
+from chalicelib.errors import Contended, InProgress, ObjectUnavailable, PictureRefused, Retryable
 from chalicelib.imaging import inspect
 from chalicelib.log import logger
 from chalicelib.model import Answer, Claim, Outcome, Status, StoredObject, storable
@@ -34,7 +34,8 @@ class Labelling:
         failures: list[Exception] = []
         for key in keys:
             try:
-                self.label(key)
+                if self.label(key) is Outcome.IN_PROGRESS:
+                    raise InProgress(key)
             except Exception as failure:  # noqa: BLE001 - one record must not cost its neighbours their turn
                 failures.append(failure)
         if failures:
@@ -91,12 +92,12 @@ class Labelling:
     def _answer(self, found: StoredObject, run: str, before: Claim) -> Outcome | Claim:
         try:
             answer = self._detect(found)
+            committed = self.store.commit(found, run, answer, before.label_keys, self.now())
         except Retryable as failure:
+            self.store.release(found.key, run)
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
-            self.store.release(found.key, run)
             raise
-        committed = self.store.commit(found, run, answer, before.label_keys, self.now())
         return Outcome(answer.status) if committed else Outcome.SUPERSEDED
 
     def _is_current(self, found: StoredObject) -> bool:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
@@ -37,6 +37,9 @@ PASSING_FAILURES = (Throttled, Contended)
 UNCLAIMED = Claim(run=None, committed_run=None, version=None, lease_until=0, label_keys=())
 
 
+EMPTY: rows.Row = {}
+
+Fence = Mapping[str, str | None]  # attributes that must be as expected; None: absent
 Position = tuple[str, ...]  # of an image in a list; empty before the first
 
 
@@ -74,7 +77,7 @@ class Store:
     def claim(
         self, found: StoredObject, run: str, row: Claim | None, now: datetime, lease_seconds: int
     ) -> Attempt:
-        """Makes the row ours, if it still has the run that was read (row None: if it has none)."""
+        """Makes the row ours, if it still is as it was read (row None: if nobody ever claimed it)."""
         change = {
             **rows.status_fields(found.key, Status.PROCESSING, now),
             "run": run,
@@ -82,7 +85,7 @@ class Store:
             "lease_until": now.timestamp() + lease_seconds,
             "expires_at": None,
         }
-        update = self._on_run(found.key, change, row.run if row else None)
+        update = self._update(found.key, change, _as_read(row or UNCLAIMED))
         try:
             with translated(CODES):
                 response = self._client.update_item(**update, ReturnValues="ALL_OLD")
@@ -94,7 +97,7 @@ class Store:
         """Ends our lease, so that the next try need not wait for it; another run's stays as it is."""
         try:
             with translated(CODES):
-                self._client.update_item(**self._on_run(source_file, {"lease_until": 0}, run))
+                self._client.update_item(**self._update(source_file, {"lease_until": 0}, {"run": run}))
         except ClientError as error:
             _lost(error, run)
 
@@ -107,7 +110,7 @@ class Store:
         vanished = [key for key in label_keys if key not in fields["label_keys"]]
         in_the_way = self._transact(
             [
-                {"Update": self._on_run(found.key, change, run)},
+                {"Update": self._update(found.key, change, {"run": run})},
                 *({"Put": self._put(row)} for row in rows.label_rows(found, answer, now)),
                 *self._deletions(found.key, vanished),
             ]
@@ -115,12 +118,10 @@ class Store:
         return in_the_way is None or in_the_way.committed_run == run
 
     def bury(self, source_file: str, run: str, row: Claim | None, now: datetime) -> Attempt:
-        """Removes the image's rows, if it still has the run that was read, and leaves a tombstone."""
+        """Removes the image's rows, if they still are as they were read, and leaves a tombstone."""
         before = row or UNCLAIMED
         stone = rows.tombstone(source_file, run, int((now + TOMBSTONE_LIFE).timestamp()))
-        put = {**self._put(stone), **_condition_on(before.run, {})}
-        if before.run:
-            put["ExpressionAttributeValues"] = rows.marshal({":expected_run": before.run})
+        put = {**self._put(stone), **_conditional(_as_read(before))}
         in_the_way = self._transact([{"Put": put}, *self._deletions(source_file, before.label_keys)])
         return Attempt(True, before) if in_the_way is None else Attempt(in_the_way.run == run, in_the_way)
 
@@ -178,8 +179,8 @@ class Store:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _on_run(self, source_file: str, change: rows.Row, run: str | None) -> dict[str, Any]:
-        """An update of the image row on condition that it has this run (None: that it has none)."""
+    def _update(self, source_file: str, change: rows.Row, expected: Fence) -> dict[str, Any]:
+        """An update of the image row that drops what is None, on condition of what is expected there."""
         kept = {name: value for name, value in change.items() if value is not None}
         dropped = [f"#{name}" for name in change if name not in kept]
         update = "SET " + ", ".join(f"#{name} = :{name}" for name in kept)
@@ -187,9 +188,10 @@ class Store:
             "TableName": self._table,
             "Key": rows.marshal(rows.image_key(source_file)),
             "UpdateExpression": update + (f" REMOVE {', '.join(dropped)}" if dropped else ""),
-            **_condition_on(run, {f"#{name}": name for name in change}),
-            "ExpressionAttributeValues": rows.marshal(
-                {**{f":{name}": value for name, value in kept.items()}, ":expected_run": run}
+            **_conditional(
+                expected,
+                names={f"#{name}": name for name in change},
+                values={f":{name}": value for name, value in kept.items()},
             ),
         }
 
@@ -220,10 +222,22 @@ class Store:
         return None
 
 
-def _condition_on(run: str | None, names: dict[str, str]) -> dict[str, Any]:
+def _as_read(row: Claim) -> Fence:
+    """A commit leaves the run as it is and changes the label rows, so the run alone would not do."""
+    return {"run": row.run, "committed_run": row.committed_run}
+
+
+def _conditional(expected: Fence, names: rows.Row = EMPTY, values: rows.Row = EMPTY) -> dict[str, Any]:
+    tests = [
+        f"attribute_not_exists(#{name})" if value is None else f"#{name} = :expected_{name}"
+        for name, value in expected.items()
+    ]
+    values = {**values, **{f":expected_{name}": value for name, value in expected.items()}}
+    marshalled = rows.marshal(values)
     return {
-        "ConditionExpression": "#run = :expected_run" if run else "attribute_not_exists(#run)",
-        "ExpressionAttributeNames": {**names, "#run": "run"},
+        "ConditionExpression": " AND ".join(tests),
+        "ExpressionAttributeNames": {**names, **{f"#{name}": name for name in expected}},
+        **({"ExpressionAttributeValues": marshalled} if marshalled else {}),
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
 

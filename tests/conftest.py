@@ -23,6 +23,7 @@ from chalicelib.settings import Settings  # noqa: E402
 from local_cloud import resources  # noqa: E402
 from local_cloud.endpoint import Endpoint  # noqa: E402
 from tests.api_client import ApiClient, served  # noqa: E402
+from tests.catalogue import Catalogue  # noqa: E402
 from tests.scripted_rekognition import ScriptedRekognition  # noqa: E402
 
 if TYPE_CHECKING:
@@ -89,3 +90,17 @@ def api(
     """The API over this test's own resources."""
     monkeypatch.setattr(app_module, "services", services)
     return server
+
+
+@pytest.fixture
+def catalogue(services: Services, s3: "S3Client") -> Catalogue:
+    return Catalogue(services, s3, boto3.client("dynamodb"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="search in full instead of by sample")
+
+
+@pytest.fixture
+def exhaustive(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption("--exhaustive"))

@@ -1,0 +1,189 @@
+"""Two workers on one key, interleaved at every AWS call in every possible way."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chalicelib.model import Outcome
+from chalicelib.services import Services
+from chalicelib.settings import Settings
+from tests.catalogue import Catalogue
+from tests.pictures import picture
+from tests.scripted_rekognition import ScriptedRekognition
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PREEMPTIONS = 2  # at most, unless the search is exhaustive: few bugs need more to show
+
+BucketStep = Callable[["S3Client", str, str], object]
+current = threading.local()
+
+
+@dataclass
+class Worker:
+    """One delivery of an event, which stops before each of its AWS calls until it is let go on."""
+
+    services: Services
+    key: str
+    before: Callable[[], object] = lambda: None
+    outcome: Outcome | None = None
+    _stopped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, daemon=True).start()
+        self._stopped.acquire()
+
+    def step(self) -> None:
+        """Runs to the next AWS call, or to the end."""
+        self._go.release()
+        self._stopped.acquire()
+
+    def stop(self) -> None:
+        self._stopped.release()
+        self._go.acquire()
+
+    @property
+    def is_done(self) -> bool:
+        return self.outcome is not None
+
+    def _run(self) -> None:
+        current.worker = self
+        self.stop()
+        self.before()
+        try:
+            self.outcome = self.services.labelling.label(self.key)
+        finally:
+            self._stopped.release()
+
+
+@dataclass
+class Schedule:
+    """One way to take turns: the choices so far, and how many there were each time."""
+
+    choices: list[int]
+    preemptions: int
+    widths: list[int] = field(default_factory=list)
+    last: Worker | None = None
+
+    def pick(self, alive: list[Worker]) -> Worker:
+        forced = self.last in alive and self.preemptions == 0
+        ordered = sorted(alive, key=lambda worker: worker is not self.last)[: 1 if forced else None]
+        turn = len(self.widths)
+        self.widths.append(len(ordered))
+        picked = ordered[self.choices[turn] if turn < len(self.choices) else 0]
+        self.preemptions -= self.last in alive and picked is not self.last
+        self.last = picked
+        return picked
+
+    def following(self) -> list[int] | None:
+        choices = self.choices + [0] * (len(self.widths) - len(self.choices))
+        for turn in reversed(range(len(choices))):
+            if choices[turn] + 1 < self.widths[turn]:
+                return [*choices[:turn], choices[turn] + 1]
+        return None
+
+
+def interleavings(start: Callable[[str], list[Worker]], preemptions: int) -> Iterator[tuple[str, list[int]]]:
+    """Runs the workers in every possible way, each on a key of its own; yields key and choices."""
+    choices: list[int] | None = []
+    for number in count():
+        if choices is None:
+            return
+        key = f"contended-{number}.png"
+        schedule = Schedule(choices, preemptions)
+        take_turns(start(key), schedule)
+        yield key, choices
+        choices = schedule.following()
+
+
+def take_turns(workers: list[Worker], schedule: Schedule) -> None:
+    for worker in workers:
+        worker.start()
+    while alive := [worker for worker in workers if not worker.is_done]:
+        schedule.pick(alive).step()
+
+
+def put(*labels: str) -> BucketStep:
+    return lambda s3, bucket, key: s3.put_object(Bucket=bucket, Key=key, Body=picture(*labels))
+
+
+def delete(s3: "S3Client", bucket: str, key: str) -> object:
+    return s3.delete_object(Bucket=bucket, Key=key)
+
+
+def delete_current_version(s3: "S3Client", bucket: str, key: str) -> object:
+    version = s3.head_object(Bucket=bucket, Key=key)["VersionId"]
+    return s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+
+
+SCENARIOS: dict[str, tuple[list[BucketStep], BucketStep]] = {
+    "a_new_picture_and_its_overwriting": ([put("Old 90", "Both 80")], put("New 90", "Both 85")),
+    "a_new_picture_and_its_deletion": ([put("Old 90")], delete),
+    "a_newer_version_and_its_permanent_deletion": (
+        [put("Older 90"), put("Newer 90")],
+        delete_current_version,
+    ),
+    "a_deletion_and_a_new_picture": ([put("Old 90"), delete], put("New 90")),
+}
+
+
+@pytest.fixture
+def preemptions(exhaustive: bool) -> int:
+    return sys.maxsize if exhaustive else PREEMPTIONS
+
+
+@pytest.fixture
+def two(settings: Settings) -> tuple[Services, Services]:
+    """Two functions' services, each stopping before its AWS calls."""
+    pair = Services(settings), Services(settings)
+    for services in pair:
+        services.session.events.register_first("before-send", lambda **_: current.worker.stop())
+    return pair
+
+
+@pytest.mark.parametrize(("first", "then"), SCENARIOS.values(), ids=SCENARIOS.keys())
+def test_no_interleaving_lets_an_older_version_win(
+    first: list[BucketStep],
+    then: BucketStep,
+    two: tuple[Services, Services],
+    catalogue: Catalogue,
+    s3: "S3Client",
+    preemptions: int,
+) -> None:
+    bucket = catalogue.services.bucket.name
+
+    def start(key: str) -> list[Worker]:
+        for step in first:
+            step(s3, bucket, key)
+        return [Worker(two[0], key), Worker(two[1], key, before=lambda: then(s3, bucket, key))]
+
+    runs = 0
+    for key, choices in interleavings(start, preemptions):
+        assert catalogue.said(key) == catalogue.expected(key), choices
+        runs += 1
+
+    assert runs > 20
+
+
+def test_no_interleaving_of_a_duplicate_costs_a_second_call(
+    two: tuple[Services, Services],
+    catalogue: Catalogue,
+    s3: "S3Client",
+    rekognition: ScriptedRekognition,
+    preemptions: int,
+) -> None:
+    def start(key: str) -> list[Worker]:
+        put("Dog 90")(s3, catalogue.services.bucket.name, key)
+        return [Worker(services, key) for services in two]
+
+    for key, choices in interleavings(start, preemptions):
+        assert catalogue.said(key) == catalogue.expected(key), choices
+
+    assert set(rekognition.calls.values()) == {1}
