@@ -14,7 +14,7 @@ services = Services(settings)
 logger.setLevel(settings.log_level)
 
 app = Chalice(app_name="image-labeller", configure_logs=False)
-app.register_middleware(api.refusals_as_problems, "http")
+app.register_middleware(api.one_face, "http")
 
 
 @app.on_s3_event(settings.images_bucket, events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*"])
@@ -28,12 +28,14 @@ label_uploaded_image.event_class = ObjectsChanged
 @app.route("/health", methods=["GET"])
 @api.answers
 def health() -> Response:
+    api.no_parameters(app.current_request)
     return Response({"status": "ok"})
 
 
 @app.route("/images", methods=["POST"])
 @api.answers
 def create_upload() -> Response:
+    api.no_parameters(app.current_request)
     asked = api.upload_request(app.current_request)
     return api.expected_upload(services.uploads.expect(asked.filename, asked.upload))
 
@@ -45,23 +47,24 @@ def list_images() -> Response:
     if query.key is not None:
         return api.lookup(services.store.image(query.key, services.now()))
     return query.page(
-        services.store.newest(query.statuses, query.after(str), query.limit + 1, services.now())
+        services.store.newest(query.statuses, query.after(api.is_moment), query.limit + 1, services.now())
     )
 
 
 @app.route("/images/{image_id}", methods=["GET"])
 @api.answers
 def get_image(image_id: str) -> Response:
-    api.Query(app.current_request)
-    return api.image(api.found(services.store.image(api.source_file(image_id), services.now())))
+    api.no_parameters(app.current_request)
+    image = api.found(services.store.image(api.source_file(image_id), services.now()))
+    return api.image(app.current_request, image)
 
 
 @app.route("/images/{image_id}", methods=["DELETE"])
 @api.answers
 def delete_image(image_id: str) -> Response:
+    api.no_parameters(app.current_request)
     key = api.source_file(image_id)
-    if services.store.image(key, services.now()) is None and not services.bucket.exists(key):
-        raise api.not_found("There is no such image.")
+    api.found(services.store.image(key, services.now()) or services.bucket.exists(key))
     services.bucket.delete(key)
     return api.accepted(key)
 
@@ -69,7 +72,7 @@ def delete_image(image_id: str) -> Response:
 @app.route("/images/{image_id}/labels/{label}", methods=["GET"])
 @api.answers
 def get_image_label(image_id: str, label: str) -> Response:
-    api.Query(app.current_request)
+    api.no_parameters(app.current_request)
     image = api.found(services.store.image(api.source_file(image_id), services.now()))
     return api.label_of(image, api.label_name(label))
 
@@ -78,6 +81,6 @@ def get_image_label(image_id: str, label: str) -> Response:
 @api.answers
 def list_images_with_label(label: str) -> Response:
     query = api.Query(app.current_request, "min_confidence", "limit", "cursor")
-    least = query.number("min_confidence", default=0, least=0, most=100)
-    after = query.after(api.percent, str)
+    least = query.min_confidence
+    after = query.after(api.is_confidence(least), api.is_object_key)
     return query.page(services.store.showing(api.label_name(label), least, after, query.limit + 1))

@@ -1,10 +1,9 @@
 """The HTTP edge: decodes ids, labels, parameters and cursors; renders bodies and problems (RFC 9457)."""
 
 import base64
-import binascii
 import hashlib
 import json
-import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC
@@ -12,26 +11,35 @@ from decimal import Decimal
 from functools import wraps
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import msgspec
-from chalice.app import Request, Response
+from chalice.app import MultiDict, Request, Response
 
 from chalicelib import model
 from chalicelib.errors import Retryable
-from chalicelib.model import VISIBLE, Image, Label, Status, Summary, Upload
+from chalicelib.log import logger
+from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Image, Label, Status, Summary, Upload
 from chalicelib.rekognition import MAX_OBJECT_BYTES
 from chalicelib.store import Listed, Position
 from chalicelib.uploads import ExpectedUpload
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Form = Callable[[str], bool]  # whether a text has the form of one part of a position
 
 MAX_LIMIT, DEFAULT_LIMIT = 100, 20
+MAX_BODY_BYTES = 64 * 1024  # the longest that POST /images can use, with every character escaped, is shorter
 MAX_METADATA = 2000  # characters; S3 takes 2 kB of names and values
+MAX_DETAIL = 500  # characters; a detail may name what was sent
 RETRY_AFTER_SECONDS = 2
 CHECKSUM_BYTES = 9
+
+WHOLE = re.compile(r"[1-9][0-9]{0,8}")
+NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?")  # float() also takes 1_0, 1e2, +5, nan and ' 5'
+CONFIDENCE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,30})?(E-[0-9]{1,2})?")  # a number that DynamoDB can hold
+MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z~[0-9a-f]{8}")
 
 
 class Problem(Exception):
@@ -48,7 +56,7 @@ class Problem(Exception):
             "type": "about:blank",
             "title": self.status.phrase,
             "status": self.status.value,
-            "detail": self.detail,
+            "detail": self.detail[:MAX_DETAIL],
         }
         headers = {"Content-Type": "application/problem+json", **self.headers}
         return Response(body, status_code=self.status.value, headers=headers)
@@ -63,27 +71,25 @@ def answers(view: Callable[P, Response]) -> Callable[P, Response]:
             return view(*args, **kwargs)
         except Problem as problem:
             return problem.response()
-        except Retryable:
+        except Retryable as failure:
+            logger.warning(str(failure), extra={"outcome": type(failure).__name__})
             return _unavailable().response()
 
     return answer
 
 
-def refusals_as_problems(event: Request, get_response: Callable[[Request], Response]) -> Response:
-    """Middleware: what Chalice itself refuses (method, media type, a crash) gets the same kind of body."""
+def one_face(event: Request, get_response: Callable[[Request], Response]) -> Response:
+    """Middleware: what Chalice itself refuses (method, media type, a crash) looks like our own answers."""
     response = get_response(event)
     if isinstance(response.body, dict) and {"Code", "Message"} == set(response.body):
-        headers = {name: value for name, value in response.headers.items() if name != "Content-Type"}
-        return Problem(HTTPStatus(response.status_code), response.body["Message"], headers).response()
+        status = HTTPStatus(response.status_code)
+        response = Problem(status, response.body["Message"], response.headers).response()
+    response.headers = {
+        "Content-Type": "application/json",
+        "X-Content-Type-Options": "nosniff",
+        **response.headers,
+    }
     return response
-
-
-def percent(text: str) -> Decimal:
-    """A confidence as a cursor carries it."""
-    value = Decimal(text)
-    if not 0 <= value <= 100:
-        raise ValueError(text)
-    return value
 
 
 def not_found(what: str) -> Problem:
@@ -94,8 +100,8 @@ def bad_request(detail: str) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, detail)
 
 
-def found(value: T | None) -> T:
-    if value is None:
+def found(value: T | Literal[False] | None) -> T:
+    if not value:
         raise not_found("There is no such image.")
     return value
 
@@ -116,37 +122,35 @@ class Query:
     """The query string of a request, whose parameters are all known and given once."""
 
     def __init__(self, request: Request, *names: str) -> None:
-        values = request.query_params
-        self._values = {name: _single(name, values.getlist(name)) for name in values} if values else {}
-        self._path = request.context["resourcePath"], request.uri_params or {}
-        unknown = sorted(set(self._values) - {*names})
+        values = request.query_params or MultiDict({})
+        unknown = sorted(set(values) - {*names})
         if unknown:
             takes = f"takes {', '.join(names)}" if names else "takes no parameters"
-            raise bad_request(f"Unknown parameter {', '.join(unknown)}; this route {takes}.")
+            raise bad_request(f"Unknown parameter {', '.join(map(repr, unknown))}; this route {takes}.")
+        self._values = {name: _single(name, values.getlist(name)) for name in values}
+        self._path = request.context["resourcePath"], request.uri_params or {}
 
     @property
     def key(self) -> str | None:
         """The one object key that is asked for, which leaves nothing to filter or to page."""
-        if "key" in self._values and len(self._values) > 1:
+        key = self._values.get("key")
+        if key is not None and len(self._values) > 1:
             raise bad_request("key names one image, so no other parameter goes with it.")
-        return self._values.get("key")
+        if key is not None and not is_object_key(key):
+            raise bad_request(f"key must be an object key of 1 to {MAX_KEY_BYTES} bytes.")
+        return key
 
-    def number(self, name: str, default: float, least: float, most: float) -> float:
-        text = self._values.get(name)
-        if text is None:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise bad_request(f"{name} must be a number from {least:g} to {most:g}.")
-        return value
+    @property
+    def min_confidence(self) -> float:
+        text = self._values.get("min_confidence", "0")
+        if not NUMBER.fullmatch(text) or float(text) > 100:
+            raise bad_request("min_confidence must be a number from 0 to 100, such as 87.5.")
+        return float(text)
 
     @property
     def limit(self) -> int:
         text = self._values.get("limit", str(DEFAULT_LIMIT))
-        if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_LIMIT):
+        if not WHOLE.fullmatch(text) or int(text) > MAX_LIMIT:
             raise bad_request(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
         return int(text)
 
@@ -159,10 +163,15 @@ class Query:
             raise bad_request(f"status must be one of {', '.join(VISIBLE)}.")
         return (Status(text),)
 
-    def after(self, *parts: Callable[[str], object]) -> Position:
-        """The position that the cursor carries, each part of which can be read so; empty without a cursor."""
+    def after(self, *forms: Form) -> Position:
+        """The position that the cursor carries, each part of which has its form; empty without a cursor."""
         cursor = self._values.get("cursor")
-        return _decode_cursor(cursor, self._fingerprint, *parts) if cursor is not None else ()
+        if cursor is None:
+            return ()
+        position = _decode_cursor(cursor, self._fingerprint)
+        if position is None or not _have_forms(position, forms):
+            raise bad_request("cursor was changed or belongs to another query; start again without it.")
+        return position
 
     def page(self, listed: Iterator[Listed]) -> Response:
         """As many as asked for, and a cursor if there are more."""
@@ -177,16 +186,37 @@ class Query:
         return json.dumps([*self._path, filters], sort_keys=True).encode()
 
 
+def no_parameters(request: Request) -> None:
+    Query(request)
+
+
+def is_moment(text: str) -> bool:
+    return MOMENT.fullmatch(text) is not None
+
+
+def is_confidence(least: float) -> Form:
+    # DynamoDB refuses to go on from outside of what the query's condition takes in.
+    return lambda text: CONFIDENCE.fullmatch(text) is not None and Decimal(str(least)) <= Decimal(text) <= 100
+
+
+def is_object_key(text: str) -> bool:
+    try:
+        return 0 < len(text.encode()) <= MAX_KEY_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
 class UploadRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What `POST /images` takes; all of it is optional."""
 
+    # (?!\n)$ ends a text in Python, whose $ leaves a line feed over, and in JSON Schema, which has no \Z.
     filename: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
-    content_type: Annotated[str, msgspec.Meta(pattern=r"^image/[a-z0-9.+-]{1,50}\Z")] | None = None
+    content_type: Annotated[str, msgspec.Meta(pattern=r"^image/[a-z0-9.+-]{1,50}(?!\n)$")] | None = None
     size: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECT_BYTES)] | None = None
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")] | None = None
     metadata: dict[
-        Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}\Z")],
-        Annotated[str, msgspec.Meta(pattern=r"^[!-~]([ -~]*[!-~])?\Z")],
+        Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}(?!\n)$")],
+        Annotated[str, msgspec.Meta(pattern=r"^[!-~]([ -~]*[!-~])?(?!\n)$")],
     ] = {}
 
     @property
@@ -197,13 +227,15 @@ class UploadRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 def upload_request(request: Request) -> UploadRequest:
     """The body of `POST /images`, which may be empty."""
     try:
-        asked = msgspec.json.decode(request.raw_body or b"{}", type=UploadRequest)
+        body = _body(request)
+        asked = msgspec.json.decode(body or b"{}", type=UploadRequest)
+        json.loads(body or b"{}", object_pairs_hook=_refuse_duplicates)
     except msgspec.ValidationError as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise bad_request(f"The body is not JSON: {error}") from error
+        raise _unprocessable(str(error)) from error
+    except ValueError as error:
+        raise bad_request(f"The body must be one JSON object in UTF-8: {error}.") from error
     if sum(len(name) + len(value) for name, value in asked.metadata.items()) > MAX_METADATA:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"metadata has more than {MAX_METADATA} characters.")
+        raise _unprocessable(f"metadata may have {MAX_METADATA} characters in all.")
     return asked
 
 
@@ -215,8 +247,14 @@ def list_of(summaries: list[Summary], next_cursor: str | None) -> Response:
     return Response({"items": [_summary(each) for each in summaries], "next_cursor": next_cursor})
 
 
-def image(an_image: Image) -> Response:
-    return Response({"image_id": model.image_id(an_image.source_file), **asdict(an_image)})
+def image(request: Request, an_image: Image) -> Response:
+    """The whole answer, unless the client says that it has this very one."""
+    body = json.dumps({"image_id": model.image_id(an_image.source_file), **asdict(an_image)})
+    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if known & {etag, "*"}:
+        return Response("", {"ETag": etag}, HTTPStatus.NOT_MODIFIED)
+    return Response(body, {"ETag": etag})
 
 
 def label_of(an_image: Image, name: str) -> Response:
@@ -251,6 +289,25 @@ def _unavailable() -> Problem:
     )
 
 
+def _unprocessable(detail: str) -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+
+
+def _body(request: Request) -> bytes:
+    body: bytes = request.raw_body
+    if len(body) > MAX_BODY_BYTES:
+        detail = f"The body may have {MAX_BODY_BYTES} bytes; the picture itself goes to the upload URL."
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+    return body
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field is given twice")
+    return fields
+
+
 def _single(name: str, values: list[str]) -> str:
     if len(values) > 1:
         raise bad_request(f"{name} is given more than once.")
@@ -270,20 +327,21 @@ def _label_of(an_image: Image, label: Label) -> dict[str, Any]:
 
 
 def _encode_cursor(position: Position, fingerprint: bytes) -> str:
-    payload = json.dumps(position, ensure_ascii=False).encode()
+    payload = msgspec.msgpack.encode(position)  # JSON takes six characters for a control character
     return base64.urlsafe_b64encode(_checksum(payload, fingerprint) + payload).rstrip(b"=").decode()
 
 
-def _decode_cursor(cursor: str, fingerprint: bytes, *parts: Callable[[str], object]) -> Position:
+def _decode_cursor(cursor: str, fingerprint: bytes) -> Position | None:
     try:
         token = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        position = tuple(json.loads(token[CHECKSUM_BYTES:]))
-        readable = [read(part) for read, part in zip(parts, position, strict=True)]
-    except (binascii.Error, ArithmeticError, ValueError, TypeError, RecursionError):
-        readable = []
-    if not readable or _encode_cursor(position, fingerprint) != cursor:
-        raise bad_request("cursor was changed or belongs to another query; start again without it.")
-    return position
+        position = msgspec.msgpack.decode(token[CHECKSUM_BYTES:], type=Position)
+    except ValueError:
+        return None
+    return position if _encode_cursor(position, fingerprint) == cursor else None
+
+
+def _have_forms(position: Position, forms: tuple[Form, ...]) -> bool:
+    return len(position) == len(forms) and all(fits(part) for fits, part in zip(forms, position, strict=True))
 
 
 def _checksum(payload: bytes, fingerprint: bytes) -> bytes:
