@@ -7,15 +7,19 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
+from uuid import uuid4
+from xml.sax.saxutils import escape
 
+from botocore.credentials import Credentials
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
-from local_cloud import moto_patches
+from local_cloud import checksums, moto_patches
 from local_cloud.clock import Clock, SystemClock
 from local_cloud.object_events import ObjectEvent, ObjectEvents
+from local_cloud.presigned import Authentication, RefusedError
 from local_cloud.s3_request import Environ, S3Request
 
 HOST = "127.0.0.1"
@@ -67,13 +71,16 @@ class Endpoint:
         on_object_event: Callable[[ObjectEvent], None] = lambda _: None,
         on_write: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         moto_patches.apply()
         self.on_object_event = on_object_event
         self.on_write = on_write
         self._rekognition = rekognition
         self._port = port
-        self._events = ObjectEvents(clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._events = ObjectEvents(self._clock)
+        self._authentication = Authentication(credentials or Credentials("local", "local"), self._clock)
         self._s3 = create_backend_app("s3")
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server: BaseWSGIServer | None = None
@@ -116,6 +123,7 @@ class Endpoint:
         return response(environ, start_response)
 
     def _answer(self, environ: Environ, body: IO[bytes]) -> Response:
+        chunked = bool(environ.get("wsgi.input_terminated"))
         if not _spool(environ, body):
             return _error(400, "IncompleteBody", "The body is shorter than its Content-Length header says.")
         target = environ.get("HTTP_X_AMZ_TARGET", "")
@@ -123,7 +131,9 @@ class Endpoint:
             return self._recognise(target, body.read())
         if environ["PATH_INFO"].startswith("/moto-api"):
             return _error(403, "AccessDenied", "moto's own controls are closed.")
-        return self._run(environ, _is_s3(environ))
+        if _is_s3(environ):
+            return self._answer_s3(S3Request(environ), body, chunked)
+        return self._run(environ)
 
     def _recognise(self, target: str, body: bytes) -> Response:
         if self._rekognition is None:
@@ -131,9 +141,17 @@ class Endpoint:
         reply = self._rekognition.answer(target, body)
         return Response(reply.body, reply.status, dict(reply.headers))
 
-    def _run(self, environ: Environ, is_s3: bool) -> Response:
-        if is_s3:
-            return self._run_s3(S3Request(environ))
+    def _answer_s3(self, request: S3Request, body: IO[bytes], chunked: bool) -> Response:
+        try:
+            _check_length(request, chunked)
+            self._authentication.check(request)
+            checksums.check(request, body)
+        except RefusedError as refused:
+            return _error(refused.status, refused.code, refused.message, refused.details)
+        checksums.remember(request)
+        return self._run_s3(request)
+
+    def _run(self, environ: Environ) -> Response:
         with moto_patches.STATE:
             response = _run_moto(self._moto, environ)
             moto_patches.STATE.notify_all()
@@ -219,7 +237,14 @@ def _run_moto(app: Any, environ: Environ) -> Response:
         return _error(500, "InternalError", "We encountered an internal error. Please try again.")
 
 
-def _error(status: int, code: str, message: str) -> Response:
-    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'
+def _check_length(request: S3Request, chunked: bool) -> None:
+    if chunked and request.method == "PUT" and "x-amz-decoded-content-length" not in request.headers:
+        raise RefusedError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+
+
+def _error(status: int, code: str, message: str, details: Mapping[str, str] | None = None) -> Response:
+    """S3's way to say no."""
+    fields = {"Code": code, "Message": message, **(details or {}), "RequestId": uuid4().hex[:16].upper()}
+    elements = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields.items())
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{elements}</Error>'
     return Response(body, status, content_type="application/xml")

@@ -31,7 +31,9 @@ def session() -> boto3.Session:
 
 @pytest.fixture(scope="session")
 def s3(endpoint: Endpoint, session: boto3.Session) -> Any:
-    return session.client("s3", endpoint_url=endpoint.url, config=CONFIG)
+    return session.client(
+        "s3", endpoint_url=endpoint.url, config=CONFIG.merge(Config(signature_version="s3v4"))
+    )
 
 
 @pytest.fixture(scope="session")

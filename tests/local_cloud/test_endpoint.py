@@ -43,6 +43,15 @@ def rekognition(endpoint: Endpoint, session: boto3.Session) -> Any:
     return session.client("rekognition", endpoint_url=endpoint.url, config=config)
 
 
+def send(method: str, url: str, body: Any, headers: dict[str, str] | None = None) -> requests.Response:
+    """Signed in its headers, as SDKs do."""
+    request = AWSRequest(method, url)
+    S3SigV4Auth(Credentials("local", "local"), "s3", "us-east-1").add_auth(request)
+    return requests.request(
+        method, url, data=body, headers=dict(request.headers) | (headers or {}), timeout=5
+    )
+
+
 def raw(endpoint: Endpoint, request: bytes) -> bytes:
     host, port = endpoint.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
@@ -164,13 +173,11 @@ def test_aws_chunked_uploads_are_stored_without_their_chunk_framing(
             "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
         ),
     }[streaming]
-    request = AWSRequest("PUT", f"{endpoint.url}/{bucket}/a", {"x-amz-content-sha256": kind})
-    request.headers["x-amz-decoded-content-length"] = "5"
-    request.headers["Content-Encoding"] = "aws-chunked"
-    S3SigV4Auth(Credentials("local", "local"), "s3", "us-east-1").add_auth(request)
-    request.headers.replace_header("x-amz-content-sha256", kind)
+    headers = {"x-amz-decoded-content-length": "5", "Content-Encoding": "aws-chunked"}
 
-    answer = requests.put(str(request.url), data=iter([framed]), headers=dict(request.headers), timeout=5)
+    answer = send(
+        "PUT", f"{endpoint.url}/{bucket}/a", iter([framed]), headers | {"x-amz-content-sha256": kind}
+    )
 
     assert answer.status_code == 200, answer.text
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"hello"
@@ -178,7 +185,9 @@ def test_aws_chunked_uploads_are_stored_without_their_chunk_framing(
 
 def test_an_upload_that_waits_for_100_continue_gets_it(endpoint: Endpoint, s3: Any, bucket: str) -> None:
     host, port = endpoint.url.removeprefix("http://").split(":")
-    head = f"PUT /{bucket}/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a"})
+    path = url.removeprefix(endpoint.url)
+    head = f"PUT {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(head.encode())
         first = connection.recv(65536)
@@ -251,7 +260,7 @@ def test_a_web_page_elsewhere_may_not_read_what_no_bucket_rule_allows(
 def test_a_senseless_request_is_answered_with_an_error(
     endpoint: Endpoint, s3: Any, bucket: str, method: str, path: str, body: bytes
 ) -> None:
-    answer = requests.request(method, endpoint.url + path.format(bucket=bucket), data=body, timeout=5)
+    answer = send(method, endpoint.url + path.format(bucket=bucket), body)
 
     assert 400 <= answer.status_code <= 501
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
