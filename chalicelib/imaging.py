@@ -40,7 +40,7 @@ def _jpeg_size(head: bytes) -> tuple[int | None, int | None]:
         marker = head[at + 1]
         if marker in _FRAMES:
             height, width = struct.unpack(">HH", head[at + 5 : at + 9])
-            return width, height
+            return width, height or None  # the height may follow the first scan
         at += _segment_bytes(head, at, marker)
     return None, None
 

@@ -33,6 +33,7 @@ Row = Mapping[str, Any]
 
 SCHEMA = 1  # of the rows, so that a later version knows what it reads
 IMAGE = "image"
+SMALLEST = 1e-128  # in magnitude, of the numbers that DynamoDB's serialiser takes
 SHARD = "0"  # ends every index key from the first day, so that there can be more
 
 
@@ -64,7 +65,7 @@ def label_position(name: str, confidence: str, source_file: str) -> dict[str, An
     return {
         **label_entry_key(source_file, label_key(name)),
         "label_key": label_index_key(name),
-        "label_confidence": Decimal(confidence),
+        "label_confidence": float(confidence),
     }
 
 
@@ -209,7 +210,7 @@ def _read_instance(instance: Row) -> Instance:
 def _storable(value: Any) -> Any:
     """DynamoDB's serialiser takes neither floats nor tuples."""
     if isinstance(value, float):
-        return Decimal(str(value))
+        return Decimal(str(value)) if abs(value) >= SMALLEST else Decimal(0)
     if isinstance(value, Mapping):
         return {name: _storable(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -76,7 +76,7 @@ class _Variables:
         text = self.environ.get(name, "").strip()
         if not text:
             return default
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) < 9 and least <= int(text) <= most):
             self.problems.append(f"{name} must be a whole number from {least} to {most}, not {text!r}")
             return default
         return int(text)
