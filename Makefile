@@ -16,13 +16,18 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-run: $(VENV)/installed objects  ## the whole loop on this machine, with sample pictures
-	@$(BIN)/python -m local_cloud
+# The detector of everyday objects runs in Node; without it the rest works, and `make run` says what is missing.
+$(OBJECTS)/node_modules/installed: $(OBJECTS)/package-lock.json
+	@if [ "$$(node --version 2>/dev/null | sed -E 's/^v([0-9]+).*/\1/')" -ge 18 ] 2>/dev/null && command -v npm >/dev/null; \
+	then npm ci --prefix $(OBJECTS) --silent --no-fund --no-audit && touch $@; fi
 
-test: $(VENV)/installed objects  ## every test
+run: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the whole loop on this machine, with sample pictures
+	@$(BIN)/python -m local_cloud $(ARGS)
+
+test: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## every test
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed objects  ## formatting, lint, types and tests, as CI runs them
+check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint, types and tests, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,0 +1,117 @@
+"""The whole of it on one machine: AWS's services, the app's functions, and its API."""
+
+import importlib
+import json
+import os
+import threading
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+from botocore.exceptions import ClientError
+from chalice import Chalice
+from chalice.config import Config
+from chalice.local import ChaliceRequestHandler, LocalDevServer, create_local_server
+
+from local_cloud import resources
+from local_cloud.endpoint import HOST, Endpoint, PortInUseError
+from local_cloud.pump import Pump
+from local_cloud.recognition import Recogniser
+from local_cloud.rekognition import LocalRekognition
+
+PROJECT = Path(__file__).parent.parent
+STAGE = "local"
+# What of the user's own AWS account would mix with the stage's dummy credentials.
+_FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
+
+
+class LocalCloud:
+    """Made of an endpoint, a pump and an API server, which start and stop together."""
+
+    def __init__(self, recogniser: Recogniser, endpoint_port: int, api_port: int) -> None:
+        self._recogniser = recogniser
+        self._endpoint = Endpoint(endpoint_port, rekognition=LocalRekognition(self._read_object, recogniser))
+        self._api_port = api_port
+
+    def start(self) -> Self:
+        """Raises PortInUseError, with nothing left running."""
+        self._endpoint.start()
+        try:
+            self._start_app()
+        except BaseException:
+            self._endpoint.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        self._api.shutdown()
+        self._api.server.server_close()
+        self._pump.stop()
+        self._endpoint.stop()
+        self._recogniser.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint_url(self) -> str:
+        return self._endpoint.url
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{HOST}:{self._api.server.server_address[1]}"
+
+    def _start_app(self) -> None:
+        enter_stage(self.endpoint_url)
+        self._session = boto3.Session()
+        self._s3 = self._session.client("s3")
+        self.outputs = resources.create(self._session, STAGE, PROJECT / ".chalice/resources.yaml")
+        app = importlib.import_module("app").app  # not before its environment is there
+        self._api = _serve(app, self._api_port)
+        self._pump = Pump(app, self._session, endpoint_url=self.endpoint_url, stage=STAGE)
+        self._endpoint.on_object_event = self._pump.accept
+        self._pump.start()
+        threading.Thread(target=self._recogniser.warm_up, name="warm-up", daemon=True).start()
+
+    def _read_object(self, bucket: str, key: str, version_id: str | None) -> bytes | None:
+        version: Any = {"VersionId": version_id} if version_id else {}
+        try:
+            return self._s3.get_object(Bucket=bucket, Key=key, **version)["Body"].read()
+        except ClientError:
+            return None
+
+
+def stage_variables() -> dict[str, str]:
+    """The environment of the stage `local`, as `chalice local` sets it too."""
+    config = json.loads((PROJECT / ".chalice/config.json").read_text())
+    variables: dict[str, str] = config["stages"][STAGE]["environment_variables"]
+    return variables
+
+
+def enter_stage(endpoint_url: str) -> None:
+    for name in _FOREIGN:
+        os.environ.pop(name, None)
+    os.environ.update(stage_variables(), AWS_ENDPOINT_URL=endpoint_url)
+
+
+class _QuietHandler(ChaliceRequestHandler):  # type: ignore[misc]
+    def log_message(self, *_: object) -> None:
+        """The app's own log tells what happened."""
+
+
+def _serve(app: Chalice, port: int) -> LocalDevServer:
+    config = Config(chalice_stage=STAGE)
+    try:
+        api = create_local_server(app, config, HOST, port)
+    except OSError as error:
+        raise PortInUseError(port) from error
+    api.server.RequestHandlerClass = partial(_QuietHandler, app_object=app, config=config)
+    threading.Thread(target=api.server.serve_forever, args=(0.05,), name="api", daemon=True).start()
+    return api

@@ -1,0 +1,119 @@
+"""What `make run` shows: the sample pictures with what was seen in them, and how to go on."""
+
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import boto3
+from rich.console import Console
+from rich.table import Table
+
+from chalicelib.model import image_id
+from local_cloud.cloud import LocalCloud, stage_variables
+
+PICTURES = {".jpg", ".jpeg", ".png"}
+PATIENCE = 60.0  # seconds for all samples together; the first picture waits until the detectors are loaded
+PENDING = {"processing", "queued"}
+
+
+def follow_log(console: Console) -> None:
+    """Shows the app's log as lines to read, where Lambda gets JSON."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    log = logging.getLogger("image-labeller")
+    log.handlers[:] = [_ConsoleHandler(console)]
+    log.propagate = False
+
+
+def label_samples(cloud: LocalCloud, folder: Path, console: Console, stopped: threading.Event) -> None:
+    samples = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    s3 = boto3.client("s3")
+    for path in samples:
+        s3.upload_file(str(path), cloud.outputs["ImagesBucket"], path.name)
+    table = Table("picture", "status", "what was seen")
+    end = monotonic() + PATIENCE
+    for path in samples:
+        image = _wait_for(cloud, path.name, end, stopped)
+        table.add_row(path.name, image["status"], ", ".join(map(_spell, image["labels"])) or "-")
+    console.print(table)
+
+
+def show_way_on(cloud: LocalCloud, console: Console) -> None:
+    console.print(_way_on(cloud), markup=False)
+
+
+def _wait_for(cloud: LocalCloud, key: str, end: float, stopped: threading.Event) -> Mapping[str, Any]:
+    image: Mapping[str, Any] = {"status": "processing", "labels": []}
+    while image["status"] in PENDING and monotonic() < end and not stopped.wait(0.05):
+        image = _read_image(cloud, key) or image
+    return image
+
+
+def _read_image(cloud: LocalCloud, key: str) -> Mapping[str, Any] | None:
+    try:
+        with urlopen(f"{cloud.api_url}/images/{image_id(key)}") as answer:  # noqa: S310 - our own API
+            image: Mapping[str, Any] = json.load(answer)
+            return image
+    except HTTPError as error:
+        error.close()
+        if error.code != 404:  # the event is still on its way
+            raise
+        return None
+
+
+def _spell(label: Mapping[str, Any]) -> str:
+    return f"{label['name']} {label['confidence']:.0f}"
+
+
+def _way_on(cloud: LocalCloud) -> str:
+    aws = "aws" if shutil.which("aws") else ".venv/bin/aws"
+    api, bucket = cloud.api_url, cloud.outputs["ImagesBucket"]
+    credentials = " ".join(f"{name}={value}" for name, value in _credentials(cloud).items())
+    by_key = urlencode({"key": "my/cup.png"}, safe="/")
+    return f"""
+API        {api}
+Bucket     s3://{bucket}
+
+In another terminal, let the aws command line talk to this machine, and upload a picture:
+
+  export {credentials}
+  {aws} s3 cp samples/coffee.png s3://{bucket}/my/cup.png
+
+Ask what is in it, and which pictures show a cup:
+
+  curl '{api}/images?{by_key}'
+  curl {api}/images/{image_id("my/cup.png")}
+  curl {api}/images/{image_id("my/cup.png")}/labels/cup
+  curl '{api}/labels/cup/images?min_confidence=60'
+
+Upload through the API: the answer says where to PUT the picture, and with which headers.
+
+  curl -X POST {api}/images
+
+Ctrl-C stops it all and forgets the pictures.
+"""
+
+
+def _credentials(cloud: LocalCloud) -> Mapping[str, str]:
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    variables = stage_variables()
+    return {"AWS_ENDPOINT_URL": cloud.endpoint_url, **{name: variables[name] for name in names}}
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = (getattr(record, name, None) for name in ("image", "outcome", "milliseconds"))
+        image, outcome, milliseconds = facts
+        took = f"{milliseconds} ms" if milliseconds is not None else record.getMessage()
+        self._console.print(f"{image}: {outcome}, {took}", style="dim", markup=False)
