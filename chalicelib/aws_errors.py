@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+)
+from botocore.exceptions import ConnectionError as NotConnectedError
 
 from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
 
@@ -15,11 +23,16 @@ EVERY_SERVICE: Codes = {
     "ExpiredToken": AccessLost,
     "ExpiredTokenException": AccessLost,
     "InvalidAccessKeyId": AccessLost,
+    "InvalidSignatureException": AccessLost,
+    "SignatureDoesNotMatch": AccessLost,
     "UnrecognizedClientException": AccessLost,
     "RequestTimeout": ServiceFailed,
     "ProvisionedThroughputExceededException": Throttled,
     "ThrottlingException": Throttled,
 }
+# Botocore's have no base in common but BotoCoreError, which bugs share.
+UNANSWERED = (FlexibleChecksumError, HTTPClientError, IncompleteReadError, NotConnectedError)
+WITHOUT_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError)
 
 
 def error_code(error: ClientError) -> str:
@@ -36,9 +49,9 @@ def translated(codes: Codes) -> Iterator[None]:
         if failure is None:
             raise
         raise failure(str(error)) from error
-    except (HTTPClientError, IncompleteReadError) as error:
+    except UNANSWERED as error:
         raise ServiceFailed(str(error)) from error
-    except NoCredentialsError as error:
+    except WITHOUT_CREDENTIALS as error:
         raise AccessLost(str(error)) from error
 
 

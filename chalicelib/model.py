@@ -180,8 +180,15 @@ def source_file(an_image_id: str) -> str | None:
     except (binascii.Error, UnicodeError):
         return None
     # b64decode ignores stray bits: Y2FyLnBuZx decodes like Y2FyLnBuZw.
-    canonical = 0 < len(key.encode()) <= MAX_KEY_BYTES and image_id(key) == an_image_id
-    return key if canonical else None
+    return key if is_object_key(key) and image_id(key) == an_image_id else None
+
+
+def is_object_key(text: str) -> bool:
+    """Whether S3 can hold an object of that name."""
+    try:
+        return 0 < len(text.encode()) <= MAX_KEY_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def label_key(name: str) -> str:

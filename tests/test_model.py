@@ -20,6 +20,7 @@ from chalicelib.model import (
     Summary,
     TopLabel,
     image_id,
+    is_object_key,
     label_key,
     source_file,
     storable,
@@ -78,6 +79,15 @@ def test_a_key_has_no_second_id(text: str) -> None:
 )
 def test_what_image_id_would_not_spell_names_no_key(not_an_id: str) -> None:
     assert source_file(not_an_id) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "can_be_a_key"),
+    [("k", True), ("é" * 512, True), ("", False), ("é" * 512 + "k", False), ("\ud83d", False)],
+    ids=["shortest", "longest", "empty", "too long", "lone surrogate"],
+)
+def test_a_key_has_1_to_1024_bytes(text: str, can_be_a_key: bool) -> None:
+    assert is_object_key(text) is can_be_a_key
 
 
 def test_a_visible_status_is_any_but_removed() -> None:
