@@ -87,20 +87,20 @@ class StreamPoller:
 
     def _next(self, shard_id: str, shard: _Shard) -> _Batch | None:
         """The batch that is to be tried now, if any."""
-        if not shard.batches:
-            self._fetch(shard_id, shard)
         self._expire(shard)
+        while not shard.batches and self._fetch(shard_id, shard):
+            self._expire(shard)
         due = shard.batches and shard.batches[0].due <= self._clock.time()
         return shard.batches[0] if due else None
 
-    def _fetch(self, shard_id: str, shard: _Shard) -> None:
-        """Read on until there is a batch, or nothing more: what the filter stops is passed over."""
-        while not shard.batches and (
-            records := self._read(shard_id, shard.checkpoint, self._config.batch_size)
-        ):
+    def _fetch(self, shard_id: str, shard: _Shard) -> bool:
+        """Read on, and say whether there was anything; what the filter stops is passed over."""
+        records = self._read(shard_id, shard.checkpoint, self._config.batch_size)
+        if wanted := [record for record in records if self._mapping.lets_through(record)]:
+            shard.batches.append(_Batch(wanted))
+        if records:
             shard.checkpoint = _sequence_number(records[-1])
-            if wanted := [record for record in records if self._mapping.lets_through(record)]:
-                shard.batches.append(_Batch(wanted))
+        return bool(records)
 
     def _read(self, shard_id: str, checkpoint: str | None, limit: int) -> list[Record]:
         # by sequence number at each poll: iterators expire

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -9,13 +10,20 @@ from uuid import uuid4
 import boto3
 import pytest
 from botocore.config import Config
+from chalice import Chalice
 
+from local_cloud import moto_patches
+from local_cloud.clock import ManualClock
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
+from local_cloud.pump import Pump
 
 CONFIG = Config(account_id_endpoint_mode="disabled", retries={"total_max_attempts": 1})
 
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
 CommandLine = Callable[..., str]
+MakePump = Callable[..., Pump]
 
 
 @pytest.fixture(scope="session")
@@ -132,3 +140,31 @@ def aws(endpoint: Endpoint, tmp_path: Path) -> CommandLine:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def app() -> Chalice:
+    return Chalice(app_name="tiny", configure_logs=False)
+
+
+@pytest.fixture
+def clock() -> Iterator[ManualClock]:
+    manual = ManualClock(START)
+    with moto_patches.follow(manual):
+        yield manual
+
+
+@pytest.fixture
+def make_pump(
+    app: Chalice,
+    endpoint: Endpoint,
+    session: boto3.Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> MakePump:
+    def make(**settings: Any) -> Pump:
+        pump = Pump(app, session, endpoint_url=endpoint.url, **settings)
+        monkeypatch.setattr(endpoint, "on_object_event", pump.accept)
+        monkeypatch.setattr(endpoint, "on_write", pump.wake)
+        return pump
+
+    return make

@@ -1,53 +1,19 @@
 # mypy: disable-error-code="untyped-decorator"
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any
 
-import boto3
 import pytest
 from chalice import Chalice, Rate
 from chalice.app import CloudWatchEvent, S3Event, SQSEvent
 
-from local_cloud import moto_patches
 from local_cloud.clock import ManualClock
-from local_cloud.endpoint import Endpoint
 from local_cloud.functions import FailedEvent, FunctionSettings
-from local_cloud.pump import NeverQuietError, Pump
-
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-MakePump = Callable[..., Pump]
-
-
-@pytest.fixture
-def app() -> Chalice:
-    return Chalice(app_name="tiny", configure_logs=False)
-
-
-@pytest.fixture
-def clock() -> Iterator[ManualClock]:
-    manual = ManualClock(START)
-    with moto_patches.follow(manual):
-        yield manual
-
-
-@pytest.fixture
-def make_pump(
-    app: Chalice,
-    endpoint: Endpoint,
-    session: boto3.Session,
-    monkeypatch: pytest.MonkeyPatch,
-) -> MakePump:
-    def make(**settings: Any) -> Pump:
-        pump = Pump(app, session, endpoint_url=endpoint.url, **settings)
-        monkeypatch.setattr(endpoint, "on_object_event", pump.accept)
-        monkeypatch.setattr(endpoint, "on_write", pump.wake)
-        return pump
-
-    return make
+from local_cloud.pump import NeverQuietError
+from tests.local_cloud.conftest import START, MakePump
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:
