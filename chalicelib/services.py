@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 # The worst case of one call, 3 x (2 + 8) s and the pauses between, stays below the labelling time-out.
 PATIENCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
 # Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
-PRESIGNING = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+PRESIGNING = Config(
+    signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+)
 
 
 @dataclass(frozen=True)
