@@ -5,7 +5,8 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
@@ -14,6 +15,9 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from tests.pictures import note_in
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 MODEL = ServiceModel(Loader().load_service_model("rekognition", "service-2"), "rekognition")
 
@@ -40,22 +44,24 @@ class ScriptedRekognition:
         self.calls[place["Name"], place.get("Version")] += 1
         if self.failures:
             return _error(*self.failures.pop(0))
-        return _labels(request, operation.output_shape)
+        return self._labels(request, operation.output_shape)
 
+    @cached_property
+    def _s3(self) -> "S3Client":
+        return boto3.client("s3")
 
-def _labels(request: Any, shape: Any) -> Reply:
-    place = request["Image"]["S3Object"]
-    version = {"VersionId": place["Version"]} if "Version" in place else {}
-    try:
-        stored = boto3.client("s3").get_object(Bucket=place["Bucket"], Key=place["Name"], **version)
-    except ClientError:
-        return _error(400, "InvalidS3ObjectException")
-    seen = [
-        label for label in note_in(stored["Body"].read()) if label["Confidence"] >= request["MinConfidence"]
-    ]
-    answer = {"Labels": seen[: request["MaxLabels"]], "LabelModelVersion": "3.0"}
-    _validate(answer, shape)
-    return _reply(200, answer)
+    def _labels(self, request: Any, shape: Any) -> Reply:
+        place = request["Image"]["S3Object"]
+        version = {"VersionId": place["Version"]} if "Version" in place else {}
+        try:
+            stored = self._s3.get_object(Bucket=place["Bucket"], Key=place["Name"], **version)
+        except ClientError:
+            return _error(400, "InvalidS3ObjectException")
+        noted = note_in(stored["Body"].read())
+        seen = [label for label in noted if label["Confidence"] >= request["MinConfidence"]]
+        answer = {"Labels": seen[: request["MaxLabels"]], "LabelModelVersion": "3.0"}
+        _validate(answer, shape)
+        return _reply(200, answer)
 
 
 def _validate(value: Any, shape: Any) -> None:

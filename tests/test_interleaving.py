@@ -1,6 +1,5 @@
 """Two workers on one key, interleaved at every AWS call in every possible way."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,14 +11,16 @@ import pytest
 from chalicelib.model import Outcome
 from chalicelib.services import Services
 from chalicelib.settings import Settings
+from local_cloud.endpoint import Endpoint
 from tests.catalogue import Catalogue
+from tests.direct import short_circuit
 from tests.pictures import picture
 from tests.scripted_rekognition import ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PREEMPTIONS = 2  # at most, unless the search is exhaustive: few bugs need more to show
+PREEMPTIONS, EXHAUSTIVE_PREEMPTIONS = 2, 4  # at most: few bugs need more to show
 
 BucketStep = Callable[["S3Client", str, str], object]
 current = threading.local()
@@ -136,14 +137,15 @@ SCENARIOS: dict[str, tuple[list[BucketStep], BucketStep]] = {
 
 @pytest.fixture
 def preemptions(exhaustive: bool) -> int:
-    return sys.maxsize if exhaustive else PREEMPTIONS
+    return EXHAUSTIVE_PREEMPTIONS if exhaustive else PREEMPTIONS
 
 
 @pytest.fixture
-def two(settings: Settings) -> tuple[Services, Services]:
+def two(settings: Settings, endpoint: Endpoint) -> tuple[Services, Services]:
     """Two functions' services, each stopping before its AWS calls."""
     pair = Services(settings), Services(settings)
     for services in pair:
+        short_circuit(services.session, endpoint)
         services.session.events.register_first("before-send", lambda **_: current.worker.stop())
     return pair
 
