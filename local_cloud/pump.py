@@ -26,7 +26,7 @@ from local_cloud.time_to_live import TimeToLive
 
 CONCURRENCY = 10
 """All that a new AWS account has."""
-_POLL_EVERY = 1.0
+_POLL_EVERY = 0.25
 _PATIENCE = 5.0
 _CONFIG = Config(account_id_endpoint_mode="disabled")
 _logger = logging.getLogger(__name__)

@@ -42,6 +42,8 @@ class QueuePoller:
 
     def take(self, capacity: int) -> list[Task]:
         tasks: list[Task] = []
+        if not self._may_have_messages():
+            return tasks
         while len(tasks) < min(capacity, self._free()) and (messages := self._receive()):
             tasks.append(partial(self._run, messages))
         with self._lock:
@@ -51,10 +53,18 @@ class QueuePoller:
     def next_due(self) -> float | None:
         """When the next message becomes visible; moto counts in milliseconds and wants them to be over."""
         with STATE:
-            queue = sqs_models.sqs_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].queues.get(self._queue)
-            messages = queue._messages if queue else []
+            messages = queue._messages if (queue := self._in_moto()) else []
             visible = [max(message.visible_at, message.delayed_until) for message in messages]
         return (min(visible) + 1) / 1000 if visible else None
+
+    def _may_have_messages(self) -> bool:
+        """A look into moto's own store, so that asking an empty queue costs next to nothing."""
+        with STATE:
+            queue = self._in_moto()
+            return queue is None or bool(queue.messages)
+
+    def _in_moto(self) -> Any:
+        return sqs_models.sqs_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].queues.get(self._queue)
 
     def _free(self) -> int:
         with self._lock:

@@ -11,11 +11,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import moto.dynamodb.models as dynamodb_models
 from chalice.app import DynamoDBEventConfig
+from moto.core import DEFAULT_ACCOUNT_ID
 
 from local_cloud.clock import Clock
 from local_cloud.event_source_mapping import EventSourceMapping, failed_identifiers
 from local_cloud.functions import Event, FailedEvent, Function, Outcome, Task
+from local_cloud.moto_patches import STATE
 
 _RETENTION = 24 * 60 * 60
 _LONGEST_WAIT = 60
@@ -63,6 +66,8 @@ class StreamPoller:
 
     def take(self, capacity: int) -> list[Task]:
         tasks: list[Task] = []
+        if not self._may_have_records():
+            return tasks
         for shard_id in self._shard_ids()[:capacity]:
             shard = self._shards.setdefault(shard_id, _Shard())
             if not shard.running and (batch := self._next(shard_id, shard)):
@@ -74,6 +79,18 @@ class StreamPoller:
         with self._lock:
             waiting = [shard.batches[0].due for shard in self._shards.values() if shard.batches]
         return min(waiting, default=None)
+
+    def _may_have_records(self) -> bool:
+        """A look into moto's own store, so that asking a stream without news costs next to nothing."""
+        if any(shard.batches for shard in self._shards.values()):
+            return True
+        with STATE:
+            tables = dynamodb_models.dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].tables
+            table = tables.get(self._config.stream_arn.split("/")[1])
+            if table is None or table.stream_shard is None:
+                return True  # and be told what is wrong
+            newest = [_sequence_number(each.record) for each in table.stream_shard.items[-1:]]
+        return not set(newest) <= {shard.checkpoint for shard in self._shards.values()}
 
     def _shard_ids(self) -> list[str]:
         described = self._client.describe_stream(StreamArn=self._config.stream_arn)["StreamDescription"]
