@@ -24,7 +24,6 @@ CLASSIFIER: Table = ((0.10, 10.0), (1.0, 100.0))
 # Haar cascades give no probability (the weight of the last stage is the same for right and wrong windows), so
 # that what passes gets a fixed confidence: no wrong face passed on the pictures above.
 FACE = 90.0
-CAT_FACE = 70.0
 
 # A code that decodes has passed its own error correction.
 CODE = 99.0

@@ -23,17 +23,19 @@ NEIGHBOURS = 8
 class Cascade:
     """An OpenCV Haar cascade, loaded on first use; safe to share between threads, which OpenCV's is not."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, neighbours: int, smallest_of_side: int) -> None:
+        self._neighbours = neighbours
+        self._smallest_of_side = smallest_of_side
         self._path = Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml"
         self._lock = threading.Lock()
 
     def find(self, picture: Picture) -> list[Box]:
         grey = _grey(picture)
         height, width = grey.shape
-        smallest = max(SMALLEST, min(height, width) // SMALLEST_OF_SIDE)
+        smallest = max(SMALLEST, min(height, width) // self._smallest_of_side)
         with self._lock:
             windows = self._classifier.detectMultiScale(
-                grey, SCALE_STEP, NEIGHBOURS, minSize=(smallest, smallest)
+                grey, SCALE_STEP, self._neighbours, minSize=(smallest, smallest)
             )
         return [
             Box(x / width, y / height, w / width, h / height) for x, y, w, h in np.asarray(windows).tolist()
@@ -58,7 +60,7 @@ class FaceDetector:
     missing: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self._cascade = Cascade("frontalface_alt2")
+        self._cascade = Cascade("frontalface_alt2", NEIGHBOURS, SMALLEST_OF_SIDE)
 
     def detect(self, picture: Picture) -> list[Detection]:
         return [Detection("Face", FACE, box) for box in self._cascade.find(picture)]

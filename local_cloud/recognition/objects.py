@@ -9,6 +9,7 @@ import numpy as np
 
 from local_cloud.recognition.boxes import Box, Detection, merge_overlapping
 from local_cloud.recognition.calibration import OBJECTS, calibrate
+from local_cloud.recognition.cats import CatFaceFinder, tell_cats_from_dogs
 from local_cloud.recognition.errors import ServiceError
 from local_cloud.recognition.helper import Helper, find_missing
 from local_cloud.recognition.picture import Picture, Pixels
@@ -23,6 +24,7 @@ class ObjectDetector:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
+        self._cats = CatFaceFinder()
         self._helper = Helper(folder / "detect.mjs")
 
     @cached_property
@@ -44,7 +46,13 @@ class ObjectDetector:
                 "Everyday objects (cup, car, dog ...) are not recognised: the Node helper does not start.",
             )
             return []
-        return merge_overlapping(_read(answer["detections"], picture.pixels.shape, scale))
+        found = list(_read(answer["detections"], picture.pixels.shape, scale))
+        return merge_overlapping(self._tell_cats_from_dogs(found, picture))
+
+    def _tell_cats_from_dogs(self, found: list[Detection], picture: Picture) -> list[Detection]:
+        if not any(seen.label == "Dog" for seen in found):
+            return found
+        return tell_cats_from_dogs(found, self._cats.find(picture))
 
     def warm_up(self) -> None:
         if not self.missing:

@@ -19,7 +19,8 @@ Pixels = NDArray[np.uint8]
 MIN_SIDE = 80
 MAX_SIDE = 10_000
 WORKING_SIDE = 2_000
-ORIENTATION = 0x0112
+# Those whose values can be averaged: shrunk first, they need no copies of a hundred million pixels.
+SHRINKABLE = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 # What Pillow raises for bytes that were cut off or changed.
 BROKEN = (
     OSError,
@@ -85,8 +86,9 @@ def _decode(data: bytes, is_jpeg: bool, max_side: int) -> Image.Image:
     image: Image.Image = _open(data)
     image.draft("RGB", (max_side, max_side))
     image.load()
-    upright = _turn_upright(image) if is_jpeg else image
-    rgb = _to_rgb(upright)
+    if image.mode in SHRINKABLE:
+        image.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    rgb = _to_rgb(_turn_upright(image) if is_jpeg else image)
     rgb.thumbnail((max_side, max_side), Image.Resampling.BOX)
     return rgb
 
