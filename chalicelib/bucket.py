@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError
 
 from chalicelib.aws_errors import Codes, error_code, translated
 from chalicelib.errors import AccessLost, Throttled
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 HEAD_BYTES = 64 * 1024  # enough for every format's signature, and for the size in most headers
 
 CODES: Codes = {
-    "403": AccessLost,  # HEAD has no body, and so no better code
     "NoSuchBucket": AccessLost,
     "SlowDown": Throttled,
     "RequestTimeTooSkewed": AccessLost,
@@ -59,14 +58,7 @@ class Bucket:
 
     def exists(self, key: str) -> bool:
         """Whether there is an object now. Raises AccessLost, Throttled or ServiceFailed."""
-        with translated(CODES):
-            try:
-                self._client.head_object(Bucket=self._name, Key=key)
-            except ClientError as error:
-                if error_code(error) != "404":
-                    raise
-                return False
-            return True
+        return self.look(key) is not None  # a HEAD has no body to tell a lost bucket from a missing object
 
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""
@@ -95,8 +87,7 @@ class Bucket:
 
     def _get(self, key: str, extra: dict[str, Any]) -> StoredObject:
         response = self._client.get_object(Bucket=self._name, Key=key, **extra)
-        with response["Body"] as body:
-            head = body.read(HEAD_BYTES)
+        head = _first_bytes(response)
         return StoredObject(
             key=key,
             version_id=_version_id(response),
@@ -107,6 +98,15 @@ class Bucket:
             metadata=response.get("Metadata", {}),
             head=head,
         )
+
+
+def _first_bytes(response: "GetObjectOutputTypeDef") -> bytes:
+    expected = min(HEAD_BYTES, response["ContentLength"])
+    with response["Body"] as body:
+        head = body.read(expected)
+    if len(head) < expected:  # a read of so many bytes does not tell that the connection broke
+        raise IncompleteReadError(actual_bytes=len(head), expected_bytes=expected)
+    return head
 
 
 def _version_id(response: "GetObjectOutputTypeDef") -> str | None:

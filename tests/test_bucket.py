@@ -1,0 +1,426 @@
+import base64
+import hashlib
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+
+from chalicelib.bucket import HEAD_BYTES, Bucket
+from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
+from chalicelib.model import StoredObject, Upload
+from chalicelib.services import PRESIGNING
+from tests import faults
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
+NAME = f"look-{secrets.token_hex(6)}"
+URL = "https://s3.example"
+
+KEYS = [
+    "a b.png",
+    "a+b.png",
+    "100%.png",
+    "a%2Fb.png",
+    "a/b//c.png",
+    "/leading",
+    " spaces ",
+    "🐶#?&=.png",
+    "caf\u00e9.png",
+    "cafe\u0301.png",
+    "../../a/./b",
+    ".",
+    "line\nfeed",
+    "k" * 1024,
+    "🐶" * 256,
+]
+
+
+@pytest.fixture(scope="module")
+def versioned(endpoint: object) -> str:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=NAME)
+    s3.put_bucket_versioning(Bucket=NAME, VersioningConfiguration={"Status": "Enabled"})
+    return NAME
+
+
+@pytest.fixture(scope="module")
+def unversioned(endpoint: object) -> str:
+    boto3.client("s3").create_bucket(Bucket=f"{NAME}-plain")
+    return f"{NAME}-plain"
+
+
+@pytest.fixture
+def client(endpoint: object) -> "S3Client":
+    return boto3.client("s3", config=ONE_ATTEMPT.merge(PRESIGNING))
+
+
+@pytest.fixture
+def bucket(client: "S3Client", versioned: str) -> Bucket:
+    return Bucket(client, versioned)
+
+
+@pytest.fixture
+def key() -> str:
+    return f"{secrets.token_hex(6)}.png"
+
+
+def plan(client: "S3Client", *steps: faults.Step) -> list[Any]:
+    return faults.plan(client.meta.events, "s3.GetObject", *steps)
+
+
+def test_a_look_sees_the_current_version(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    s3.put_object(Bucket=bucket.name, Key=key, Body=b"old")
+    put = s3.put_object(
+        Bucket=bucket.name, Key=key, Body=b"new", ContentType="image/png", Metadata={"taken-by": "Ann, B."}
+    )
+
+    found = bucket.look(key)
+
+    assert found is not None
+    assert datetime.now(UTC) - found.uploaded_at < timedelta(minutes=1)
+    assert found == StoredObject(
+        key=key,
+        version_id=put["VersionId"],
+        etag=hashlib.md5(b"new", usedforsecurity=False).hexdigest(),
+        size=3,
+        content_type="image/png",
+        uploaded_at=found.uploaded_at,
+        metadata={"taken-by": "Ann, B."},
+        head=b"new",
+    )
+
+
+def test_without_versions_the_etag_tells_contents_apart(
+    client: "S3Client", unversioned: str, s3: "S3Client", key: str
+) -> None:
+    s3.put_object(Bucket=unversioned, Key=key, Body=b"x")
+
+    found = Bucket(client, unversioned).look(key)
+
+    assert found is not None
+    assert (found.version_id, found.version) == (None, "9dd4e461268c8034f5c8564e155c67a6")
+
+
+def test_an_object_from_before_versions_has_no_version(client: "S3Client", s3: "S3Client", key: str) -> None:
+    name = f"{NAME}-later"
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key=key, Body=b"x")
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+
+    found = Bucket(client, name).look(key)
+
+    assert found is not None
+    assert found.version_id is None
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+def test_an_object_is_seen_under_exactly_its_key(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    s3.put_object(Bucket=bucket.name, Key=key, Body=key.encode())
+
+    found = bucket.look(key)
+
+    assert found is not None
+    assert (found.key, found.head) == (key, key.encode())
+    listed = s3.list_objects_v2(Bucket=bucket.name, Prefix=key)["Contents"]
+    assert key in [each["Key"] for each in listed]
+
+
+@pytest.mark.parametrize("size", [1, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, 3 * HEAD_BYTES])
+def test_of_a_large_object_the_size_and_the_first_bytes_are_seen(
+    bucket: Bucket, s3: "S3Client", key: str, size: int
+) -> None:
+    body = secrets.token_bytes(size)
+    s3.put_object(Bucket=bucket.name, Key=key, Body=body)
+
+    found = bucket.look(key)
+
+    assert found is not None
+    assert (found.size, found.head) == (size, body[: 64 * 1024])
+
+
+def test_a_look_is_one_ranged_request(bucket: Bucket, client: "S3Client", s3: "S3Client", key: str) -> None:
+    s3.put_object(Bucket=bucket.name, Key=key, Body=b"x")
+    sent = faults.plan(client.meta.events, "s3")
+
+    bucket.look(key)
+
+    assert [(request.method, request.headers["Range"]) for request in sent] == [("GET", b"bytes=0-65535")]
+
+
+def test_an_empty_object_is_seen_though_it_has_no_range(
+    bucket: Bucket, client: "S3Client", s3: "S3Client", key: str
+) -> None:
+    put = s3.put_object(Bucket=bucket.name, Key=key, Body=b"", Metadata={"a": "b"})
+    sent = plan(client)
+
+    found = bucket.look(key)
+
+    assert found is not None
+    assert (found.version_id, found.size, found.head, found.metadata) == (
+        put["VersionId"],
+        0,
+        b"",
+        {"a": "b"},
+    )
+    assert len(sent) == 2
+
+
+def test_an_empty_object_that_is_overwritten_meanwhile_is_seen_as_it_is_now(
+    bucket: Bucket, client: "S3Client", s3: "S3Client", key: str
+) -> None:
+    body = secrets.token_bytes(3 * HEAD_BYTES)
+    s3.put_object(Bucket=bucket.name, Key=key, Body=b"")
+    overwrite = faults.after(lambda: s3.put_object(Bucket=bucket.name, Key=key, Body=body))
+    plan(client, faults.through, overwrite)
+
+    found = bucket.look(key)
+
+    assert found is not None
+    assert (found.size, found.head) == (len(body), body[:HEAD_BYTES])
+
+
+def test_an_empty_object_that_is_removed_meanwhile_is_gone(
+    bucket: Bucket, client: "S3Client", s3: "S3Client", key: str
+) -> None:
+    s3.put_object(Bucket=bucket.name, Key=key, Body=b"")
+    plan(client, faults.through, faults.after(lambda: s3.delete_object(Bucket=bucket.name, Key=key)))
+
+    assert bucket.look(key) is None
+
+
+def test_access_lost_behind_an_empty_object_is_no_removal(
+    bucket: Bucket, client: "S3Client", s3: "S3Client", key: str
+) -> None:
+    s3.put_object(Bucket=bucket.name, Key=key, Body=b"")
+    plan(client, faults.through, faults.xml_error(403, "AccessDenied"))
+
+    with pytest.raises(AccessLost):
+        bucket.look(key)
+
+
+def test_what_was_never_there_is_not_seen(bucket: Bucket) -> None:
+    assert bucket.look("never.png") is None
+    assert bucket.exists("never.png") is False
+
+
+def test_what_is_deleted_is_not_seen(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    s3.put_object(Bucket=bucket.name, Key=key, Body=b"x")
+
+    bucket.delete(key)
+
+    assert bucket.look(key) is None
+    assert bucket.exists(key) is False
+
+
+def test_a_removed_delete_marker_shows_what_was_there(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    put = s3.put_object(Bucket=bucket.name, Key=key, Body=b"x")
+    marker = s3.delete_object(Bucket=bucket.name, Key=key)["VersionId"]
+
+    s3.delete_object(Bucket=bucket.name, Key=key, VersionId=marker)
+
+    found = bucket.look(key)
+    assert found is not None
+    assert found.version_id == put["VersionId"]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+def test_exactly_that_key_is_deleted(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    s3.put_object(Bucket=bucket.name, Key=key, Body=b"x")
+    present = bucket.exists(key)
+
+    bucket.delete(key)
+
+    assert (present, bucket.exists(key)) == (True, False)
+
+
+def test_deleting_what_is_not_there_is_no_error(bucket: Bucket) -> None:
+    bucket.delete("never.png")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda b: b.look("k"), lambda b: b.exists("k"), lambda b: b.delete("k")],
+    ids=["look", "exists", "delete"],
+)
+def test_a_missing_bucket_is_lost_access_and_no_missing_object(
+    client: "S3Client", call: Callable[[Bucket], object]
+) -> None:
+    with pytest.raises(AccessLost):
+        call(Bucket(client, f"{NAME}-missing"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        pytest.param(faults.xml_error(403, "AccessDenied"), AccessLost, id="403"),
+        pytest.param(faults.xml_error(404, "NoSuchBucket"), AccessLost, id="no such bucket"),
+        pytest.param(faults.xml_error(400, "ExpiredToken"), AccessLost, id="expired token"),
+        pytest.param(faults.xml_error(403, "InvalidAccessKeyId"), AccessLost, id="unknown access key"),
+        pytest.param(faults.xml_error(403, "SignatureDoesNotMatch"), AccessLost, id="wrong secret key"),
+        pytest.param(faults.xml_error(403, "RequestTimeTooSkewed"), AccessLost, id="wrong clock"),
+        pytest.param(faults.xml_error(400, "RequestTimeout"), ServiceFailed, id="request timeout"),
+        pytest.param(faults.xml_error(503, "SlowDown"), Throttled, id="slow down"),
+        pytest.param(faults.xml_error(500, "InternalError"), ServiceFailed, id="500"),
+        pytest.param(faults.answering(503, b""), ServiceFailed, id="503 without a body"),
+        pytest.param(faults.answering(502, b"<html>"), ServiceFailed, id="502 in HTML"),
+        pytest.param(faults.raising(ReadTimeoutError(endpoint_url=URL)), ServiceFailed, id="timeout"),
+        pytest.param(
+            faults.raising(EndpointConnectionError(endpoint_url=URL)), ServiceFailed, id="unreachable"
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("s3.GetObject", lambda b: b.look("k")),
+        ("s3.GetObject", lambda b: b.exists("k")),
+        ("s3.DeleteObject", lambda b: b.delete("k")),
+    ],
+    ids=["look", "exists", "delete"],
+)
+def test_an_outage_is_never_a_missing_object(
+    bucket: Bucket,
+    client: "S3Client",
+    operation: str,
+    call: Callable[[Bucket], object],
+    fault: faults.Step,
+    failure: type[Retryable],
+) -> None:
+    faults.plan(client.meta.events, operation, fault)
+
+    with pytest.raises(Retryable) as raised:
+        call(bucket)
+
+    assert type(raised.value) is failure
+
+
+def test_an_answer_nobody_foresaw_is_a_bug(bucket: Bucket, client: "S3Client") -> None:
+    plan(client, faults.xml_error(400, "AuthorizationHeaderMalformed"))
+
+    with pytest.raises(ClientError):
+        bucket.look("k")
+
+
+@pytest.fixture
+def half_an_answer() -> Iterator[str]:
+    """The address of a server that breaks off in the middle of a body."""
+    headers = ["ETag: e", "Last-Modified: Fri, 02 Jan 2026 03:04:05 GMT", "Content-Length: 100"]
+    head = "\r\n".join(["HTTP/1.1 206 Partial Content", *headers, "", ""])
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(head.encode() + b"x" * 50)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_body_cut_in_mid_stream_is_a_failed_service(half_an_answer: str) -> None:
+    client = boto3.client("s3", endpoint_url=half_an_answer, config=ONE_ATTEMPT)
+
+    with pytest.raises(ServiceFailed):
+        Bucket(client, "pictures").look("car.png")
+
+
+DECLARED = Upload("image/png", 5, hashlib.sha256(b"bytes").hexdigest(), {"by": "Ann B.", "n": "1"})
+CHECKSUM = base64.b64encode(hashlib.sha256(b"bytes").digest()).decode()
+
+UPLOADS = [
+    pytest.param(Upload(), {"If-None-Match": "*"}, id="nothing"),
+    pytest.param(
+        Upload(content_type="image/webp"), {"Content-Type": "image/webp", "If-None-Match": "*"}, id="type"
+    ),
+    pytest.param(Upload(size=5), {"Content-Length": "5", "If-None-Match": "*"}, id="size"),
+    pytest.param(
+        Upload(sha256=DECLARED.sha256),
+        {"x-amz-checksum-sha256": CHECKSUM, "If-None-Match": "*"},
+        id="checksum",
+    ),
+    pytest.param(
+        Upload(metadata={"by": "Ann B."}), {"x-amz-meta-by": "Ann B.", "If-None-Match": "*"}, id="metadata"
+    ),
+    pytest.param(
+        DECLARED,
+        {
+            "Content-Type": "image/png",
+            "Content-Length": "5",
+            "If-None-Match": "*",
+            "x-amz-checksum-sha256": CHECKSUM,
+            "x-amz-meta-by": "Ann B.",
+            "x-amz-meta-n": "1",
+        },
+        id="everything",
+    ),
+]
+
+
+@pytest.fixture
+def in_frankfurt(monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket as it is on AWS."""
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    return Bucket(boto3.client("s3", region_name="eu-central-1", config=PRESIGNING), "pictures")
+
+
+@pytest.mark.parametrize(("upload", "headers"), UPLOADS)
+def test_exactly_what_is_declared_is_signed(
+    in_frankfurt: Bucket, upload: Upload, headers: dict[str, str]
+) -> None:
+    presigned = in_frankfurt.presign_upload("a b/ü+.png", upload, 300)
+
+    url = urlsplit(presigned.url)
+    query = parse_qs(url.query)
+    assert (url.scheme, url.netloc) == ("https", "pictures.s3.eu-central-1.amazonaws.com")
+    assert url.path == "/a%20b/%C3%BC%2B.png"
+    assert set(query) == {
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-SignedHeaders",
+        "X-Amz-Signature",
+    }
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert query["X-Amz-Expires"] == ["300"]
+    assert query["X-Amz-SignedHeaders"] == [";".join(sorted({"host", *map(str.lower, headers)}))]
+    assert presigned.headers == headers
+
+
+@pytest.mark.parametrize(("upload", "headers"), UPLOADS)
+def test_what_is_declared_can_be_uploaded_once(
+    bucket: Bucket, s3: "S3Client", key: str, upload: Upload, headers: dict[str, str]
+) -> None:
+    presigned = bucket.presign_upload(key, upload, 300)
+
+    statuses = [
+        requests.put(presigned.url, data=b"bytes", headers=dict(presigned.headers), timeout=10).status_code
+        for _ in range(2)
+    ]
+
+    stored = s3.get_object(Bucket=bucket.name, Key=key)
+    assert statuses == [200, 412]
+    assert (stored["Body"].read(), stored["Metadata"]) == (b"bytes", upload.metadata)
+    assert stored["ContentType"] == (upload.content_type or "binary/octet-stream")
+
+
+def test_a_signature_asks_for_nothing_over_the_network(in_frankfurt: Bucket) -> None:
+    sent = faults.plan(in_frankfurt._client.meta.events, "s3", faults.answering(500, b""))
+
+    in_frankfurt.presign_upload("car.png", DECLARED, 300)
+
+    assert sent == []
