@@ -14,7 +14,7 @@ services = Services(settings)
 logger.setLevel(settings.log_level)
 
 app = Chalice(app_name="image-labeller", configure_logs=False)
-app.register_middleware(api.one_face, "http")
+app.register_middleware(api.uniform_answers, "http")
 
 
 @app.on_s3_event(settings.images_bucket, events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*"])

@@ -78,7 +78,7 @@ def answers(view: Callable[P, Response]) -> Callable[P, Response]:
     return answer
 
 
-def one_face(event: Request, get_response: Callable[[Request], Response]) -> Response:
+def uniform_answers(event: Request, get_response: Callable[[Request], Response]) -> Response:
     """Middleware: what Chalice itself refuses (method, media type, a crash) looks like our own answers."""
     response = get_response(event)
     if isinstance(response.body, dict) and {"Code", "Message"} == set(response.body):

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from chalicelib.model import image_id
 from chalicelib.services import Services
@@ -217,7 +220,8 @@ def test_the_api_is_healthy(server: ApiClient) -> None:
 def test_a_picture_is_answered_for_whole(gallery: ApiClient, gallery_services: Services) -> None:
     answer = gallery.get("images", "Y2FyLnBuZw")
 
-    stored = gallery_services.s3.get_object(Bucket=gallery_services.bucket.name, Key="car.png")
+    versions = gallery_services.s3.list_object_versions(Bucket=gallery_services.bucket.name, Prefix="car.png")
+    [stored] = versions["Versions"]
     assert (answer.status, answer.body) == (
         200,
         {
@@ -226,7 +230,7 @@ def test_a_picture_is_answered_for_whole(gallery: ApiClient, gallery_services: S
             "status": "labelled",
             "reason": None,
             "content_type": "image/png",
-            "size": stored["ContentLength"],
+            "size": stored["Size"],
             "version_id": stored["VersionId"],
             "etag": stored["ETag"].strip('"'),
             "uploaded_at": f"{stored['LastModified']:%Y-%m-%dT%H:%M:%SZ}",
@@ -408,6 +412,24 @@ def test_a_label_is_found_however_it_is_spelled(name: str, asked: str, gallery: 
 
     assert (label.status, label.body["name"], label.body["confidence"]) == (200, name, 60)
     assert names(images) == ["labels.png"]
+
+
+@given(st.text(min_size=1, max_size=1200) | st.sampled_from([".", "..", "é" * 1024, "x" * 5000]))
+@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_in_a_request_is_a_crash(gallery: ApiClient, text: str) -> None:
+    answers = [
+        gallery.get("images", text),
+        gallery.get("images", image_id(text)),
+        gallery.get("images", image_id("car.png"), "labels", text),
+        gallery.get("labels", text, "images", limit=1),
+        gallery.get("images", key=text),
+        gallery.get("images", cursor=text),
+        gallery.get("images", status=text),
+        gallery.post("images", body={"filename": text}),
+        gallery.post("images", body={"metadata": {text: text}}),
+    ]
+
+    assert {answer.status for answer in answers} <= {200, 201, 400, 404, 422}
 
 
 def test_names_in_nfc_and_nfd_are_two_images(gallery: ApiClient) -> None:
