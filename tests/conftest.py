@@ -4,11 +4,13 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 import pytest
 from hypothesis import settings as hypothesis_settings
 
@@ -28,6 +30,9 @@ from tests.scripted_rekognition import ScriptedRekognition  # noqa: E402
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+# Every test makes clients of its own; the service models that they are made of need reading only once.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 hypothesis_settings.register_profile("here", deadline=None)  # a test asserts no time
 hypothesis_settings.load_profile("here")
@@ -52,11 +57,16 @@ def rekognition(scripted_rekognition: ScriptedRekognition) -> ScriptedRekognitio
     return scripted_rekognition
 
 
+@pytest.fixture(scope="session")
+def session(endpoint: Endpoint) -> boto3.Session:
+    return boto3.Session()
+
+
 @pytest.fixture
-def settings(endpoint: Endpoint) -> Settings:
+def settings(session: boto3.Session) -> Settings:
     """Settings for a stage that only this test has."""
     stage = f"t{secrets.token_hex(6)}"
-    outputs = resources.create(boto3.Session(), stage, ROOT / ".chalice/resources.yaml")
+    outputs = resources.create(session, stage, ROOT / ".chalice/resources.yaml")
     return Settings(images_bucket=outputs["ImagesBucket"], images_table=outputs["ImagesTable"])
 
 

@@ -1,27 +1,452 @@
+import json
+import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from chalicelib.errors import AccessLost, Contended, InProgress, ObjectUnavailable, ServiceFailed, Throttled
+from chalicelib.labelling import LOOKS
+from chalicelib.log import logger
 from chalicelib.model import Outcome
 from chalicelib.services import Services
+from tests.catalogue import Catalogue
+from tests.faults import after, cancelled, json_error, lose_answer, plan, xml_error
 from tests.pictures import picture
+from tests.scripted_rekognition import ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+Put = Callable[[str, bytes], str]
+Label = Callable[[str], Outcome]
+
+
 @pytest.fixture
-def put(s3: "S3Client", services: Services) -> Callable[[str, bytes], str]:
+def put(s3: "S3Client", services: Services) -> Put:
     def put(key: str, body: bytes) -> str:
-        return s3.put_object(Bucket=services.bucket.name, Key=key, Body=body)["VersionId"]
+        return s3.put_object(Bucket=services.settings.images_bucket, Key=key, Body=body)["VersionId"]
 
     return put
 
 
-def test_a_picture_is_labelled(put: Callable[[str, bytes], str], services: Services) -> None:
+@pytest.fixture
+def delete(s3: "S3Client", services: Services) -> Callable[..., object]:
+    return partial(s3.delete_object, Bucket=services.settings.images_bucket)
+
+
+@pytest.fixture
+def label(services: Services) -> Label:
+    return lambda key: services.labelling.label(key)  # made at the first call, after faults are planned
+
+
+@pytest.fixture
+def events(services: Services) -> Any:
+    return services.session.events
+
+
+def test_a_new_picture_takes_one_get_one_rekognition_call_and_two_writes(
+    put: Put, label: Label, events: Any
+) -> None:
+    sent: list[str] = []
+    events.register("before-call", lambda model, **_: sent.append(model.name))
     put("car.png", picture("Car 98.5", "Wheel 77"))
+
+    outcome = label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert sent == ["GetObject", "UpdateItem", "DetectLabels", "TransactWriteItems"]
+
+
+def test_a_duplicate_takes_one_get_and_one_failed_condition(put: Put, label: Label, events: Any) -> None:
+    sent: list[str] = []
+    events.register("before-call", lambda model, **_: sent.append(model.name))
+    put("car.png", picture("Car 98.5"))
+    label("car.png")
+    sent.clear()
+
+    outcome = label("car.png")
+
+    assert outcome is Outcome.DUPLICATE
+    assert sent == ["GetObject", "UpdateItem"]
+
+
+def test_the_label_rows_are_the_inverse_of_the_image_row(
+    put: Put, label: Label, catalogue: Catalogue
+) -> None:
+    put("car.png", picture("Car 98.5", "Wheel 77"))
+
+    label("car.png")
+
+    assert catalogue.said("car.png") == catalogue.expected("car.png")
+
+
+def test_a_new_upload_leaves_no_stale_label(put: Put, label: Label, catalogue: Catalogue) -> None:
+    put("pet.png", picture("Dog 90", "Animal 90"))
+    label("pet.png")
+    put("pet.png", picture("Cat 90", "Animal 90"))
+
+    label("pet.png")
+
+    assert sorted(catalogue.rows("pet.png")) == ["image", "label#animal", "label#cat"]
+
+
+def test_the_old_answer_can_be_read_until_the_new_one_is_committed(
+    put: Put, label: Label, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("pet.png", picture("Dog 90"))
+    label("pet.png")
+    put("pet.png", picture("Cat 90"))
+    rekognition.failures += [(500, "InternalServerError")] * 3
+
+    with pytest.raises(ServiceFailed):
+        label("pet.png")
+
+    image = services.store.image("pet.png", services.now())
+    assert image is not None
+    assert (image.status, [each.name for each in image.labels]) == ("processing", ["Dog"])
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(b"", "empty", id="no_bytes"),
+        pytest.param(b"x", "unsupported_format", id="one_byte"),
+        pytest.param(b"This is no picture.", "unsupported_format", id="text"),
+        pytest.param(b"GIF89a" + bytes(100), "unsupported_format", id="gif"),
+        pytest.param(picture(size=(79, 200)), "too_small", id="narrow_png"),
+        pytest.param(picture(size=(200, 79), fmt="JPEG"), "too_small", id="flat_jpeg"),
+        pytest.param(picture(size=(10_001, 80)), "too_large", id="long_png"),
+        pytest.param(picture() + bytes(15 * 1024 * 1024), "too_large", id="over_15_mb"),
+    ],
+)
+def test_an_unfit_picture_has_failed_with_a_reason_and_no_call(
+    body: bytes,
+    reason: str,
+    put: Put,
+    label: Label,
+    services: Services,
+    rekognition: ScriptedRekognition,
+) -> None:
+    put("unfit", body)
+
+    outcomes = [label("unfit"), label("unfit")]
+
+    image = services.store.image("unfit", services.now())
+    assert image is not None
+    assert (image.status, image.reason, image.labels) == ("failed", reason, ())
+    assert outcomes == [Outcome.FAILED, Outcome.DUPLICATE]
+    assert rekognition.calls == {}
+
+
+@pytest.mark.parametrize("key", ["PHOTO.JPG", "photo.jpeg", "photo", "photo.txt", "photo.png"])
+def test_the_bytes_decide_and_not_the_name(key: str, put: Put, label: Label, services: Services) -> None:
+    put(key, picture("Dog 90", fmt="JPEG"))
+
+    label(key)
+
+    image = services.store.image(key, services.now())
+    assert image is not None
+    assert (image.status, image.content_type) == ("labelled", "image/jpeg")
+
+
+def test_what_rekognition_refuses_has_failed_and_is_not_asked_again(
+    put: Put, label: Label, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("torn.png", picture())
+    rekognition.failures.append((400, "InvalidImageFormatException"))
+
+    outcomes = [label("torn.png"), label("torn.png")]
+
+    image = services.store.image("torn.png", services.now())
+    assert image is not None
+    assert (image.status, image.reason) == ("failed", "unreadable")
+    assert outcomes == [Outcome.FAILED, Outcome.DUPLICATE]
+    assert list(rekognition.calls.values()) == [1]
+
+
+def test_a_picture_that_follows_an_unfit_one_is_labelled(
+    put: Put, label: Label, catalogue: Catalogue
+) -> None:
+    put("second-try", b"no picture")
+    label("second-try")
+    put("second-try", picture("Dog 90"))
+
+    label("second-try")
+
+    assert catalogue.said("second-try") == catalogue.expected("second-try")
+    assert "reason" not in catalogue.rows("second-try")["image"]
+
+
+def test_a_removal_takes_the_rows_and_leaves_a_tombstone_for_a_day(
+    put: Put, label: Label, delete: Callable[..., object], catalogue: Catalogue, services: Services
+) -> None:
+    put("gone.png", picture("Dog 90"))
+    label("gone.png")
+    delete(Key="gone.png")
+
+    outcome = label("gone.png")
+
+    rows = catalogue.rows("gone.png")
+    assert outcome is Outcome.REMOVED
+    assert [row["status"] for row in rows.values()] == ["removed"]
+    life = float(rows["image"]["expires_at"]) - services.now().timestamp()
+    assert life == pytest.approx(24 * 3600, abs=60)
+
+
+def test_an_event_for_an_object_that_never_was_ends_quietly(label: Label, services: Services) -> None:
+    outcomes = [label("never.png"), label("never.png")]
+
+    assert outcomes == [Outcome.REMOVED, Outcome.DUPLICATE]
+    assert services.store.image("never.png", services.now()) is None
+
+
+def test_deleting_an_old_version_changes_nothing_and_costs_nothing(
+    put: Put,
+    label: Label,
+    delete: Callable[..., object],
+    catalogue: Catalogue,
+    rekognition: ScriptedRekognition,
+) -> None:
+    old = put("pet.png", picture("Dog 90"))
+    put("pet.png", picture("Cat 90"))
+    label("pet.png")
+    before = catalogue.rows("pet.png")
+    delete(Key="pet.png", VersionId=old)
+
+    outcome = label("pet.png")
+
+    assert outcome is Outcome.DUPLICATE
+    assert catalogue.rows("pet.png") == before
+    assert list(rekognition.calls.values()) == [1]
+
+
+def test_deleting_the_current_version_shows_what_is_current_then(
+    put: Put, label: Label, delete: Callable[..., object], catalogue: Catalogue
+) -> None:
+    put("pet.png", picture("Dog 90"))
+    current = put("pet.png", picture("Cat 90"))
+    label("pet.png")
+    delete(Key="pet.png", VersionId=current)
+
+    label("pet.png")
+
+    assert sorted(catalogue.rows("pet.png")) == ["image", "label#dog"]
+
+
+def test_where_the_bucket_keeps_no_versions_the_etag_tells_contents_apart(
+    s3: "S3Client", put: Put, label: Label, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    s3.put_bucket_versioning(
+        Bucket=services.settings.images_bucket, VersioningConfiguration={"Status": "Suspended"}
+    )
+    s3.put_object(Bucket=services.settings.images_bucket, Key="pet.png", Body=picture("Dog 90"))
+    first = [label("pet.png"), label("pet.png")]
+    s3.put_object(Bucket=services.settings.images_bucket, Key="pet.png", Body=picture("Cat 90"))
+
+    second = [label("pet.png"), label("pet.png")]
+
+    image = services.store.image("pet.png", services.now())
+    assert image is not None
+    assert [each.name for each in image.labels] == ["Cat"]
+    assert first == second == [Outcome.LABELLED, Outcome.DUPLICATE]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (400, "ThrottlingException", Throttled),
+        (500, "InternalServerError", ServiceFailed),
+        (400, "AccessDeniedException", AccessLost),
+    ],
+)
+def test_what_a_retry_can_heal_is_raised_and_the_next_try_need_not_wait(
+    status: int,
+    code: str,
+    error: type[Exception],
+    put: Put,
+    label: Label,
+    services: Services,
+    rekognition: ScriptedRekognition,
+) -> None:
+    put("car.png", picture("Car 90"))
+    rekognition.failures += [(status, code)] * (1 if code == "AccessDeniedException" else 3)
+
+    with pytest.raises(error):
+        label("car.png")
+
+    image = services.store.image("car.png", services.now())
+    assert image is not None
+    assert (image.status, image.reason) == ("processing", None)
+    assert label("car.png") is Outcome.LABELLED
+
+
+def test_an_object_that_rekognition_cannot_read_and_is_there_is_tried_again(
+    put: Put, label: Label, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 90"))
+    rekognition.failures.append((400, "InvalidS3ObjectException"))
+
+    with pytest.raises(ObjectUnavailable):
+        label("car.png")
+
+    assert label("car.png") is Outcome.LABELLED
+
+
+def test_an_object_deleted_just_before_the_call_is_removed_without_a_retry(
+    put: Put, label: Label, delete: Callable[..., object], events: Any, catalogue: Catalogue
+) -> None:
+    put("car.png", picture("Car 90"))
+    plan(
+        events,
+        "rekognition.DetectLabels",
+        after(lambda: delete_for_good(catalogue, "car.png")),
+    )
+
+    outcome = label("car.png")
+
+    assert outcome is Outcome.REMOVED
+    assert catalogue.said("car.png") == catalogue.expected("car.png")
+
+
+def test_a_live_lease_of_another_run_is_no_success(
+    put: Put, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 90"))
+    found = services.bucket.look("car.png")
+    assert found is not None
+    services.store.claim(found, "another run", None, services.now(), 70)
+
+    outcome = services.labelling.label("car.png")
+
+    assert outcome is Outcome.IN_PROGRESS
+    with pytest.raises(ExceptionGroup) as raised:
+        services.labelling.label_all(["car.png"])
+    assert [type(failure) for failure in raised.value.exceptions] == [InProgress]
+    assert rekognition.calls == {}
+
+
+def test_a_lease_that_ran_out_is_taken_over(put: Put, services: Services) -> None:
+    put("car.png", picture("Car 90"))
+    found = services.bucket.look("car.png")
+    assert found is not None
+    services.store.claim(found, "a dead run", None, services.now() - timedelta(seconds=71), 70)
 
     outcome = services.labelling.label("car.png")
 
     assert outcome is Outcome.LABELLED
+
+
+@pytest.mark.parametrize("operation", ["UpdateItem", "TransactWriteItems"])
+def test_a_lost_answer_is_recognised_as_our_own_write(
+    operation: str,
+    put: Put,
+    label: Label,
+    events: Any,
+    catalogue: Catalogue,
+    rekognition: ScriptedRekognition,
+) -> None:
+    put("car.png", picture("Car 90"))
+    plan(events, f"dynamodb.{operation}", lose_answer)
+
+    outcome = label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert catalogue.said("car.png") == catalogue.expected("car.png")
+    assert list(rekognition.calls.values()) == [1]
+
+
+def test_a_commit_in_conflict_is_tried_again_without_a_second_rekognition_call(
+    put: Put, label: Label, events: Any, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 90"))
+    plan(events, "dynamodb.TransactWriteItems", cancelled("TransactionConflict", "None"))
+
+    outcome = label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert list(rekognition.calls.values()) == [1]
+
+
+def test_a_commit_that_fails_releases_the_lease(put: Put, label: Label, events: Any) -> None:
+    put("car.png", picture("Car 90"))
+    throttled = json_error(400, "ThrottlingException")
+    plan(events, "dynamodb.TransactWriteItems", *[cancelled("ThrottlingError")] * 5, throttled)
+
+    with pytest.raises(Throttled):
+        label("car.png")
+
+    assert label("car.png") is Outcome.LABELLED
+
+
+def test_a_row_that_changes_at_every_look_is_left_to_a_later_try(
+    put: Put, label: Label, events: Any, catalogue: Catalogue
+) -> None:
+    put("car.png", picture("Car 90"))
+    snatch = after(lambda: claim_as_another(catalogue, "car.png"))
+    plan(events, "dynamodb.UpdateItem", *[snatch] * LOOKS)
+
+    with pytest.raises(Contended):
+        label("car.png")
+
+
+def test_every_record_gets_its_turn_though_others_fail(
+    put: Put, services: Services, catalogue: Catalogue, events: Any
+) -> None:
+    put("good-1.png", picture("Dog 90"))
+    put("good-2.png", picture("Cat 90"))
+    plan(events, "s3.GetObject", xml_error(400, "SomethingNew"))
+
+    with pytest.raises(ExceptionGroup) as raised:
+        services.labelling.label_all(["bad.png", "good-1.png", "good-2.png"])
+
+    assert [type(failure) for failure in raised.value.exceptions] == [ClientError]
+    for key in ("good-1.png", "good-2.png"):
+        assert catalogue.said(key) == catalogue.expected(key)
+
+
+def test_an_error_that_nobody_foresaw_stays_what_it_is(put: Put, label: Label, events: Any) -> None:
+    put("car.png", picture("Car 90"))
+    plan(events, "rekognition.DetectLabels", json_error(400, "SomethingNew"))
+
+    with pytest.raises(ClientError, match="SomethingNew"):
+        label("car.png")
+
+
+def test_each_outcome_is_one_line_of_json(put: Put, label: Label, caplog: pytest.LogCaptureFixture) -> None:
+    put("car.png", picture("Car 90"))
+
+    label("car.png")
+
+    [line] = [logger.registered_formatter.format(record) for record in caplog.records]
+    logged = json.loads(line)
+    facts = {name: logged[name] for name in ("level", "image", "outcome", "service")}
+    assert facts == {
+        "level": "INFO",
+        "image": "car.png",
+        "outcome": "labelled",
+        "service": "image-labeller",
+    }
+
+
+def delete_for_good(catalogue: Catalogue, key: str) -> None:
+    bucket = catalogue.services.bucket.name
+    version = catalogue.s3.head_object(Bucket=bucket, Key=key)["VersionId"]
+    catalogue.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+
+
+def claim_as_another(catalogue: Catalogue, key: str) -> None:
+    """Somebody else, who sees another version at each look."""
+    catalogue.dynamodb.put_item(
+        TableName=catalogue.services.settings.images_table,
+        Item={
+            "source_file": {"S": key},
+            "entry": {"S": "image"},
+            "status": {"S": "processing"},
+            "run": {"S": secrets.token_hex(16)},
+        },
+    )
