@@ -16,7 +16,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
-from local_cloud import checksums, moto_patches
+from local_cloud import checksums, moto_patches, s3_limits
 from local_cloud.clock import Clock, SystemClock
 from local_cloud.object_events import ObjectEvent, ObjectEvents
 from local_cloud.presigned import Authentication, RefusedError
@@ -124,6 +124,8 @@ class Endpoint:
 
     def _answer(self, environ: Environ, body: IO[bytes]) -> Response:
         chunked = bool(environ.get("wsgi.input_terminated"))
+        if not environ.get("CONTENT_LENGTH", "").strip().isdigit() and environ.get("CONTENT_LENGTH"):
+            return _error(400, "InvalidArgument", "Content-Length is not a number.")
         if not _spool(environ, body):
             return _error(400, "IncompleteBody", "The body is shorter than its Content-Length header says.")
         target = environ.get("HTTP_X_AMZ_TARGET", "")
@@ -145,6 +147,7 @@ class Endpoint:
         try:
             _check_length(request, chunked)
             self._authentication.check(request)
+            s3_limits.check(request)
             checksums.check(request, body)
         except RefusedError as refused:
             return _error(refused.status, refused.code, refused.message, refused.details)

@@ -13,6 +13,7 @@ from itertools import islice
 from time import monotonic
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import moto.dynamodb.models as dynamodb_models
 import moto.dynamodb.models.table as table_models
@@ -22,7 +23,8 @@ import moto.moto_server.werkzeug_app as moto_server
 import moto.s3.models as s3_models
 import moto.s3.responses as s3_responses
 import moto.sqs.models as sqs_models
-from moto.dynamodb.exceptions import DynamodbException
+from moto.dynamodb.exceptions import DynamodbException, MockValidationException
+from moto.dynamodb.models.dynamo_type import DynamoType
 
 from local_cloud.clock import Clock
 
@@ -30,6 +32,7 @@ STATE = threading.Condition()
 """Held while moto runs; notified after each request, so that a long poll looks again."""
 
 _SHARD_ITERATORS = 1000
+_LARGEST_BATCH = 25
 _TOKEN_LIFETIME = timedelta(minutes=10)
 
 Function = Callable[..., Any]
@@ -42,11 +45,14 @@ def apply() -> None:
     _mend(dynamodb_models.DynamoDBBackend, "transact_write_items", _transact_write_items)
     _mend(dynamodb_models.DynamoDBBackend, "update_item", _update_item)
     _mend(dynamodb_responses.DynamoHandler, "transact_write_items", _answer_transact_write_items)
+    _mend(dynamodb_responses.DynamoHandler, "batch_write_item", _answer_batch_write_item)
+    _mend(table_models.Table, "query", _query)
     _mend(table_models.StreamShard, "add", _add_stream_record)
     _mend(stream_models.ShardIterator, "get", _get_records)
     _mend(s3_models.S3Backend, "put_object", _put_object)
     _mend(s3_models.S3Backend, "delete_object", _delete_object)
     _mend(s3_responses.S3Response, "delete_object", _answer_delete_object)
+    _mend(s3_responses.S3Response, "copy_object", _answer_copy_object)
     _mend(sqs_models.SQSBackend, "receive_message", _receive_message)
     _mend_cloudformation(s3_models.FakeBucket, _configure_bucket)
     _mend_cloudformation(table_models.Table, _configure_table)
@@ -181,6 +187,46 @@ def _answer_transact_write_items(original: Function) -> Function:
 _IDEMPOTENCY = "com.amazonaws.dynamodb.v20120810#IdempotentParameterMismatchException"
 
 
+def _answer_batch_write_item(original: Function) -> Function:
+    """A batch has at most 25 requests."""
+
+    def batch_write_item(self: Any) -> Any:
+        if sum(map(len, self.body["RequestItems"].values())) > _LARGEST_BATCH:
+            raise MockValidationException("Too many items requested for the BatchWriteItem call")
+        return original(self)
+
+    return batch_write_item
+
+
+def _query(original: Function) -> Function:
+    """A start key has just the keys of table and index, and lies in what is asked for (moto takes any)."""
+
+    def query(
+        self: Any,
+        hash_key: Any,
+        comparison: Any,
+        range_values: Any,
+        limit: int,
+        start: Any,
+        *args: Any,
+        **more: Any,
+    ) -> Any:
+        if start:
+            index_name = more.get("index_name") or args[2]
+            schema = self.get_index(index_name, error_if_not=True).schema if index_name else self.schema
+            names = {key["AttributeName"] for key in [*schema, *self.schema]}
+            [hash_name] = [key["AttributeName"] for key in schema if key["KeyType"] == "HASH"]
+            if set(start) != names:
+                raise MockValidationException("The provided starting key is invalid")
+            if DynamoType(start[hash_name]) != hash_key:
+                raise MockValidationException(
+                    "The provided starting key is outside query boundaries based on provided conditions"
+                )
+        return original(self, hash_key, comparison, range_values, limit, start, *args, **more)
+
+    return query
+
+
 def _add_stream_record(original: Function) -> Function:
     """A write that changes nothing writes no stream record:
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html"""
@@ -303,6 +349,22 @@ def _answer_delete_object(original: Function) -> Function:
         return original(self)
 
     return delete_object
+
+
+def _answer_copy_object(original: Function) -> Function:
+    """A copy may ask for the source to be what it was looked at (moto knows only the opposite)."""
+
+    def copy_object(self: Any) -> Any:
+        if condition := self.headers.get("x-amz-copy-source-if-match"):
+            path, _, query = self.headers["x-amz-copy-source"].partition("?")
+            bucket, _, key = unquote(path).lstrip("/").partition("/")
+            version_id = dict(parse_qsl(query)).get("versionId")
+            source = self.backend.get_object(bucket, key, version_id=version_id)
+            if source and condition != "*" and condition.strip('"') != source.etag.strip('"'):
+                raise s3_responses.PreconditionFailed("x-amz-copy-source-If-Match")
+        return original(self)
+
+    return copy_object
 
 
 def _configure_bucket(bucket: Any, properties: dict[str, Any]) -> None:

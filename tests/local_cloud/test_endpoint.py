@@ -142,6 +142,13 @@ def test_an_upload_cut_short_stores_nothing(
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
+@pytest.mark.parametrize("length", ["-5", "five", "1e3", "0x10"])
+def test_a_length_that_is_no_number_is_refused(endpoint: Endpoint, bucket: str, length: str) -> None:
+    head = f"PUT /{bucket}/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\nabc"
+
+    assert raw(endpoint, head.encode()).startswith(b"HTTP/1.1 400")
+
+
 def test_of_many_conditional_writes_at_once_exactly_one_wins(
     s3: Any, bucket: str, events: list[ObjectEvent]
 ) -> None:

@@ -195,6 +195,42 @@ def test_a_write_that_changes_nothing_writes_no_record(
     assert summary(stream_records()) == [("INSERT", "a"), ("REMOVE", "a")]
 
 
+def test_a_batch_of_more_than_25_is_refused(dynamodb: Any, table: str) -> None:
+    requests = [{"PutRequest": {"Item": row(str(number))}} for number in range(26)]
+
+    dynamodb.batch_write_item(RequestItems={table: requests[:25]})
+    with pytest.raises(dynamodb.exceptions.ClientError, match="Too many items"):
+        dynamodb.batch_write_item(RequestItems={table: requests})
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        pytest.param(
+            {"file": {"S": "dog.png"}, "entry": {"S": "a"}}, "outside query boundaries", id="other-hash"
+        ),
+        pytest.param({"file": {"S": "car.png"}}, "starting key is invalid", id="too-little"),
+        pytest.param(row("a", more="x"), "starting key is invalid", id="too-much"),
+    ],
+)
+def test_a_start_key_of_another_query_is_refused(
+    dynamodb: Any, table: str, start: dict[str, Any], message: str
+) -> None:
+    for entry in ("a", "b"):
+        dynamodb.put_item(TableName=table, Item=row(entry))
+    query = {
+        "TableName": table,
+        "KeyConditionExpression": "file = :f",
+        "ExpressionAttributeValues": {":f": {"S": "car.png"}},
+    }
+
+    rest = dynamodb.query(**query, ExclusiveStartKey=row("a"))["Items"]
+    with pytest.raises(dynamodb.exceptions.ClientError, match=message):
+        dynamodb.query(**query, ExclusiveStartKey=start)
+
+    assert rest == [row("b")]
+
+
 def test_polling_a_stream_does_not_fill_the_memory(stream_arn: str) -> None:
     backend = moto.dynamodbstreams.models.dynamodbstreams_backends["123456789012"]["us-east-1"]
     shard = backend.describe_stream(stream_arn)["Shards"][0]["ShardId"]
@@ -285,6 +321,23 @@ def test_a_delete_with_if_match_of_what_is_not_there_fails(s3: Any, versioned: s
         s3.delete_object(Bucket=versioned, Key="never", IfMatch="*")
 
     assert "DeleteMarkers" not in s3.list_object_versions(Bucket=versioned)
+
+
+@pytest.mark.parametrize(("condition", "copied"), [("ours", True), ("another", False)])
+def test_a_copy_with_if_match_holds_to_it(s3: Any, versioned: str, condition: str, copied: bool) -> None:
+    old = s3.put_object(Bucket=versioned, Key="a b", Body=b"1")
+    s3.put_object(Bucket=versioned, Key="a b", Body=b"2")
+    source = {"Bucket": versioned, "Key": "a b", "VersionId": old["VersionId"]}
+    request = {"Bucket": versioned, "Key": "c", "CopySource": source}
+
+    if copied:
+        s3.copy_object(**request, CopySourceIfMatch=old["ETag"])
+    else:
+        with pytest.raises(s3.exceptions.ClientError, match="PreconditionFailed"):
+            s3.copy_object(**request, CopySourceIfMatch=condition)
+
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket=versioned)["Contents"]]
+    assert ("c" in keys) is copied
 
 
 def test_motos_time_can_follow_a_clock(s3: Any, sqs: Any, versioned: str, name: str) -> None:
