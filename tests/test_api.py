@@ -651,3 +651,27 @@ def test_a_view_keeps_its_name_and_arguments() -> None:
 
     assert view.__name__ == "view"
     assert view(image_id="a").body == "a"
+
+
+def test_every_answer_says_that_it_is_json_and_nothing_else() -> None:
+    response = api.uniform_answers(request(), lambda _: Response({"status": "ok"}))
+
+    assert response.headers == {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
+
+
+def test_a_refusal_of_chalice_becomes_a_problem_and_keeps_its_headers() -> None:
+    refused = Response({"Code": "MethodNotAllowedError", "Message": "No."}, {"Allow": "GET"}, 405)
+
+    response = api.uniform_answers(request(), lambda _: refused)
+
+    assert response.body == {
+        "type": "about:blank",
+        "title": "Method Not Allowed",
+        "status": 405,
+        "detail": "No.",
+    }
+    assert response.headers == {
+        "Content-Type": "application/problem+json",
+        "X-Content-Type-Options": "nosniff",
+        "Allow": "GET",
+    }
