@@ -1,0 +1,158 @@
+"""The shape of the house: who may import whom, what triggers what, and where things are."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from chalice.app import S3EventConfig
+
+from chalicelib.settings import Settings
+from tests.conftest import LOCAL, ROOT
+
+EDGE = {"api", "events"}
+USE_CASES = {"labelling", "uploads"}
+ADAPTERS = {"bucket", "rekognition", "store"}
+PURE = {"model", "errors", "imaging", "settings"}
+SUPPORT = {"aws_errors", "log", "rows"}
+
+MAY_IMPORT = {
+    "app": {"services", "settings", "log"} | EDGE,
+    "services": ADAPTERS | USE_CASES | {"settings"},
+    "api": {"model", "errors", "log", "rekognition", "store", "uploads"},
+    "events": {"log", "model"},
+    **{name: ADAPTERS | {"model", "errors", "imaging", "log"} for name in USE_CASES},
+    **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
+    "aws_errors": {"errors"},
+    "rows": {"model"},
+    "log": set(),
+    **{name: set() for name in PURE},
+}
+MODULES = {path.stem: path for path in [ROOT / "app.py", *(ROOT / "chalicelib").glob("*.py")]}
+MODULES.pop("__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, with the names taken from chalicelib itself spelled out."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"chalicelib.{alias.name}" for alias in node.names]
+            yield from names if node.module == "chalicelib" else [node.module]
+
+
+def test_every_module_has_its_place() -> None:
+    assert (
+        set(MODULES) == set(MAY_IMPORT) == {"app", "services"} | EDGE | USE_CASES | ADAPTERS | PURE | SUPPORT
+    )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_arrows_point_one_way(name: str) -> None:
+    ours = {module.split(".")[1] for module in imports(MODULES[name]) if module.startswith("chalicelib.")}
+
+    assert ours <= MAY_IMPORT[name]
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_rules_need_nothing_but_the_standard_library(name: str) -> None:
+    foreign = {module.split(".")[0] for module in imports(MODULES[name])} - sys.stdlib_module_names
+
+    assert foreign == set()
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"settings"}))
+def test_only_settings_reads_the_environment(name: str) -> None:
+    assert not re.search(r"\benviron\b|\bgetenv\b", MODULES[name].read_text())
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"services", "rows"}))
+def test_only_services_makes_clients(name: str) -> None:
+    at_run_time = {module.split(".")[0] for module in imports(MODULES[name])}
+
+    assert "boto3" not in at_run_time
+
+
+def test_nothing_scans_a_table() -> None:
+    assert [name for name, path in MODULES.items() if re.search(r"\.scan\(|\"scan\"", path.read_text())] == []
+
+
+def test_the_routes_are_these(app_module: ModuleType) -> None:
+    routes = {(method, route) for route, methods in app_module.app.routes.items() for method in methods}
+
+    assert routes == {
+        ("GET", "/health"),
+        ("POST", "/images"),
+        ("GET", "/images"),
+        ("GET", "/images/{image_id}"),
+        ("DELETE", "/images/{image_id}"),
+        ("GET", "/images/{image_id}/labels/{label}"),
+        ("GET", "/labels/{label}/images"),
+    }
+
+
+def test_one_function_hears_of_creation_and_removal_so_that_they_cannot_race(
+    app_module: ModuleType,
+) -> None:
+    [trigger] = app_module.app.event_sources
+
+    assert isinstance(trigger, S3EventConfig)
+    assert trigger.name == "label_uploaded_image"
+    assert trigger.bucket == LOCAL["IMAGES_BUCKET"]
+    assert trigger.events == ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+
+
+def test_a_handler_is_a_line_in_a_table_of_contents() -> None:
+    functions = [
+        node for node in ast.parse(MODULES["app"].read_text()).body if isinstance(node, ast.FunctionDef)
+    ]
+    long = {node.name for node in functions if (node.end_lineno or 0) - node.body[0].lineno + 1 > 6}
+
+    assert long == set()
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"errors", "log"}))
+def test_every_module_has_tests_of_its_name(name: str) -> None:
+    assert (ROOT / f"tests/test_{name}.py").is_file()
+
+
+def test_only_code_ships() -> None:
+    tracked = subprocess.check_output(["git", "ls-files", "chalicelib"], cwd=ROOT, text=True).split()
+
+    assert {Path(name).suffix for name in tracked} == {".py"}
+
+
+def test_the_local_stage_names_what_the_template_makes() -> None:
+    template = yaml.load((ROOT / ".chalice/resources.yaml").read_text(), Loader=_Template)  # noqa: S506 - a SafeLoader
+    resources = template["Resources"]
+    names = {
+        "IMAGES_BUCKET": resources["ImageBucket"]["Properties"]["BucketName"],
+        "IMAGES_TABLE": resources["ImagesTable"]["Properties"]["TableName"],
+    }
+    values = {"Stage": "local", "AWS::AccountId": "123456789012", "AWS::Region": "us-east-1"}
+
+    filled = {
+        name: re.sub(r"\$\{(.+?)\}", lambda found: values[found[1]], text) for name, text in names.items()
+    }
+
+    assert filled == {name: LOCAL[name] for name in names}
+
+
+def test_chalice_gives_the_function_the_time_that_its_lease_counts_on() -> None:
+    config = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["local"]
+
+    assert config["lambda_timeout"] == Settings.from_env(LOCAL).label_timeout_seconds
+
+
+class _Template(yaml.SafeLoader):
+    """CloudFormation's YAML, whose tags are taken as the text behind them."""
+
+
+_Template.add_multi_constructor("!", lambda loader, _, node: loader.construct_scalar(node))
