@@ -136,3 +136,15 @@ def test_a_changed_template_updates_what_is_there(
 
     ttl = dynamodb.describe_time_to_live(TableName=f"image-labeller-{name}-rows")["TimeToLiveDescription"]
     assert ttl["AttributeName"] == "gone_at"
+
+
+def test_the_projects_own_template_can_be_made(
+    endpoint: Endpoint, session: boto3.Session, s3: Any, dynamodb: Any
+) -> None:
+    template = Path(__file__).parents[2] / ".chalice" / "resources.yaml"
+
+    made = resources.create(session, "template", template, endpoint_url=endpoint.url)
+
+    ttl = dynamodb.describe_time_to_live(TableName=made["ImagesTable"])["TimeToLiveDescription"]
+    assert s3.get_bucket_versioning(Bucket=made["ImagesBucket"])["Status"] == "Enabled"
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
