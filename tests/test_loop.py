@@ -1,0 +1,274 @@
+"""The whole loop, as a user runs it: real pictures, real processes, HTTP and the stock aws command line."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import requests
+
+from chalicelib.model import image_id
+from tests.api_client import Answer, ApiClient
+from tests.running_cloud import ROOT, RunningCloud, free_port, running_cloud
+
+PATIENCE = 30.0  # seconds until something that is under way has happened
+
+Aws = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[RunningCloud]:
+    with running_cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def aws(cloud: RunningCloud) -> Aws:
+    def aws(*arguments: str) -> str:
+        return subprocess.check_output(
+            ["aws", *arguments], cwd=ROOT, env=cloud.environment, text=True, timeout=60
+        )
+
+    return aws
+
+
+def eventually(ask: Callable[[], Answer], is_it: Callable[[Answer], bool]) -> Answer:
+    end = monotonic() + PATIENCE
+    while not is_it(answer := ask()):
+        assert monotonic() < end, answer
+        sleep(0.05)
+    return answer
+
+
+def labelled(api: ApiClient, key: str) -> Answer:
+    return eventually(
+        lambda: api.get("images", image_id(key)),
+        lambda answer: answer.status == 200 and answer.body["status"] in ("labelled", "failed"),
+    )
+
+
+def names(image: Answer) -> set[str]:
+    return {label["name"] for label in image.body["labels"]}
+
+
+def test_from_upload_to_both_lookups(cloud: RunningCloud, aws: Aws) -> None:
+    key = "holiday/☕ & 100%+1.png"
+    aws("s3", "cp", "samples/coffee.png", f"s3://{cloud.bucket}/{key}")
+
+    image = labelled(cloud.api, key)
+
+    assert image.body["source_file"] == key
+    assert "Cup" in names(image)
+    showing = cloud.api.get("labels", "cup", "images", limit=100)
+    assert key in [item["source_file"] for item in showing.body["items"]]
+    cup = cloud.api.get("images", image_id(key), "labels", "CUP")
+    [instance] = cup.body["instances"]
+    assert instance["box"]["left"] < 0.5 < instance["box"]["left"] + instance["box"]["width"]
+
+
+def test_the_samples_show_what_anybody_sees_in_them(cloud: RunningCloud) -> None:
+    seen = {path.name: names(labelled(cloud.api, path.name)) for path in (ROOT / "samples").glob("*.*g")}
+
+    assert {"Person", "Face"} <= seen["astronaut.png"]
+    assert "Cup" in seen["coffee.png"]
+    assert {"Cat", "Animal"} <= seen["chelsea.png"]
+    assert "Dog" not in seen["chelsea.png"]
+    for line in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"):
+        assert any(line in row and "labelled" in row for row in cloud.lines)
+
+
+def test_the_printed_commands_work_to_the_letter(cloud: RunningCloud) -> None:
+    export, upload, *asking, create = cloud.commands
+    run = [*_shell(cloud, f"{export}\n{upload}"), *_shell(cloud, "true")]
+    labelled(cloud.api, "my/cup.png")
+
+    answers = [json.loads("".join(_shell(cloud, f"{export}\n{command}"))) for command in (*asking, create)]
+
+    assert "upload:" in "".join(run)
+    by_key, image, label, showing, created = answers
+    assert by_key["items"][0]["source_file"] == image["source_file"] == "my/cup.png"
+    assert label["name"] == "Cup"
+    assert "my/cup.png" in [item["source_file"] for item in showing["items"]]
+    assert created["status"] == "awaiting_upload"
+
+
+def test_a_picture_goes_up_through_the_api_by_a_presigned_url(cloud: RunningCloud) -> None:
+    body = (ROOT / "samples/astronaut.png").read_bytes()
+    expected = cloud.api.post("images", body={"filename": "eileen.png", "content_type": "image/png"}).body
+    put = expected["upload"]
+
+    answer = requests.put(put["url"], data=body, headers=put["headers"], timeout=30)
+
+    assert answer.status_code == 200
+    image = labelled(cloud.api, expected["source_file"])
+    assert "Face" in names(image)
+    assert image.body["image_id"] == expected["image_id"]
+
+
+def test_what_is_removed_with_the_command_line_is_gone(cloud: RunningCloud, aws: Aws) -> None:
+    aws("s3", "cp", "samples/chelsea.png", f"s3://{cloud.bucket}/cat.png")
+    labelled(cloud.api, "cat.png")
+
+    aws("s3", "rm", f"s3://{cloud.bucket}/cat.png")
+
+    gone = eventually(
+        lambda: cloud.api.get("images", image_id("cat.png")), lambda answer: answer.status == 404
+    )
+    assert gone.body["detail"] == "There is no such image."
+
+
+def test_the_table_can_be_queried_by_source_file(cloud: RunningCloud, aws: Aws) -> None:
+    table = "image-labeller-local-images"
+    values = json.dumps({":file": {"S": "coffee.png"}})
+    labelled(cloud.api, "coffee.png")
+
+    condition = ("--key-condition-expression", "source_file = :file", "--expression-attribute-values", values)
+    answer = aws("dynamodb", "query", "--table-name", table, *condition)
+
+    entries = [item["entry"]["S"] for item in json.loads(answer)["Items"]]
+    assert entries[0] == "image"
+    assert "label#cup" in entries
+
+
+def test_rekognition_itself_can_be_asked(cloud: RunningCloud, aws: Aws) -> None:
+    image = json.dumps({"S3Object": {"Bucket": cloud.bucket, "Name": "coffee.png"}})
+
+    answer = json.loads(aws("rekognition", "detect-labels", "--image", image, "--min-confidence", "60"))
+
+    assert "Cup" in [label["Name"] for label in answer["Labels"]]
+
+
+def test_chalice_local_serves_the_same_api_beside_it(cloud: RunningCloud, tmp_path: Path) -> None:
+    project = _project_on(cloud, tmp_path)
+    port = free_port()
+    chalice = [str(Path(sys.executable).with_name("chalice")), "local", "--stage", "local", f"--port={port}"]
+    with subprocess.Popen(
+        [*chalice, "--no-autoreload"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            _wait_for_port(port)
+            answer = ApiClient(port).get("images", key="coffee.png")
+        finally:
+            process.terminate()
+
+    assert answer.body == cloud.api.get("images", key="coffee.png").body
+    assert answer.body["items"][0]["status"] == "labelled"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "terminate"])
+def test_it_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+    with running_cloud(f"--samples={tmp_path}") as cloud:
+        helpers = _children_of(cloud.process.pid)
+        cloud.process.send_signal(number)
+        code = cloud.process.wait(timeout=30)
+
+    assert code == 0
+    assert "Traceback" not in cloud.output
+    assert [pid for pid in helpers if Path(f"/proc/{pid}").exists()] == []
+
+
+@pytest.mark.parametrize("option", ["--endpoint-port", "--api-port"])
+def test_a_port_in_use_is_one_clear_sentence(option: str, tmp_path: Path) -> None:
+    other = {"--endpoint-port": "--api-port", "--api-port": "--endpoint-port"}[option]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        done = _run("-m", "local_cloud", f"{option}={port}", f"{other}={free_port()}")
+
+    assert done.returncode == 2
+    [sentence] = done.stdout.splitlines()
+    assert sentence.startswith(f"Port {port} on 127.0.0.1 is in use")
+
+
+def test_a_wrong_setting_is_one_clear_sentence() -> None:
+    done = _run("-m", "local_cloud", RECOGNISER="magic")
+
+    assert (done.returncode, done.stdout) == (2, "RECOGNISER is local or aws, not 'magic'.\n")
+
+
+def test_an_old_python_is_one_clear_sentence(tmp_path: Path) -> None:
+    python = tmp_path / "python3.9"
+    pretend = "import sys; sys.version_info = (3, 9, 18); exec(sys.argv[1])"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{pretend}' \"$2\"\n")
+    python.chmod(0o755)
+
+    done = subprocess.run(
+        ["make", "run", f"PYTHON={python}", f"VENV={tmp_path}/venv"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[0] == (
+        f"Python 3.11 or later is needed, and {python} is 3.9: name another with make PYTHON=python3.12"
+    )
+
+
+def _shell(cloud: RunningCloud, commands: str) -> list[str]:
+    return subprocess.check_output(
+        ["bash", "-euc", commands],
+        cwd=ROOT,
+        env=cloud.environment,
+        text=True,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+    ).splitlines()
+
+
+def _run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def _project_on(cloud: RunningCloud, folder: Path) -> Path:
+    """The project, with a local stage that points to this cloud instead of port 4566."""
+    for name in ("app.py", "chalicelib"):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / ".chalice", folder / ".chalice")
+    config = folder / ".chalice/config.json"
+    content: Any = json.loads(config.read_text())
+    variables = content["stages"]["local"]["environment_variables"]
+    variables["AWS_ENDPOINT_URL"] = cloud.environment["AWS_ENDPOINT_URL"]
+    config.write_text(json.dumps(content))
+    return folder
+
+
+def _wait_for_port(port: int) -> None:
+    end = monotonic() + PATIENCE
+    while monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            sleep(0.05)
+    raise TimeoutError(port)
+
+
+def _children_of(pid: int) -> list[str]:
+    """The processes that it has started: at least the one that finds everyday objects, where Node is there."""
+    end = monotonic() + PATIENCE
+    children: list[str] = []
+    while shutil.which("node") and not children and monotonic() < end:
+        tasks = Path(f"/proc/{pid}/task").glob("*/children")
+        children = [child for task in tasks for child in task.read_text().split()]
+    return children
