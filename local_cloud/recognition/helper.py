@@ -117,7 +117,7 @@ def find_missing(folder: Path) -> str | None:
     if version is None or version < OLDEST_NODE:
         return f"Node {OLDEST_NODE} or later is not installed"
     if not (folder / "node_modules" / "@tensorflow" / "tfjs-core").is_dir():
-        return f"its modules are not installed (npm ci --prefix {folder.name})"
+        return f"its modules are not installed (npm ci --prefix {folder})"
     return None
 
 

@@ -38,8 +38,9 @@ def write(*lines: str, size: tuple[int, int] = (800, 600), height: int = 32) -> 
     return paper
 
 
-def draw_qr_code(text: str, side: int = 200) -> Image.Image:
+def draw_qr_code(text: str, pixels_a_module: int = 7) -> Image.Image:
     code = cv2.QRCodeEncoder.create().encode(text)
+    side = len(code) * pixels_a_module
     return Image.fromarray(code).resize((side, side), Image.Resampling.NEAREST).convert("RGB")
 
 

@@ -233,3 +233,14 @@ def test_a_picture_can_be_decoded_smaller() -> None:
 
     assert picture.decode(300).size == (300, 150)
     assert Image.open(io.BytesIO(picture.data)).size == (1200, 600)
+
+
+def test_a_large_jpeg_is_turned_too() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = half_red_half_blue().resize((4800, 3600))
+
+    pixels = read_picture(encode(large, "JPEG", exif=exif)).pixels
+
+    assert pixels.shape == (2000, 1500, 3)
+    assert colour_at(pixels, 0.5, 0.1) == "red"

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from local_cloud.recognition import ConfigurationError, local_recogniser, recogniser_from
+from local_cloud.recognition.aws import AwsRecogniser
+from local_cloud.recognition.local import LocalRecogniser
+from tests.local_cloud.recognition.drawing import picture_of
+from tests.local_cloud.recognition.onnx_models import mean_colour_model
+
+
+@pytest.mark.parametrize("environment", [{}, {"RECOGNISER": ""}, {"RECOGNISER": "local"}])
+def test_this_machine_recognises_unless_told_otherwise(environment: dict[str, str]) -> None:
+    recogniser = recogniser_from(environment)
+
+    assert isinstance(recogniser, LocalRecogniser)
+    recogniser.close()
+
+
+def test_aws_recognises_when_told_to() -> None:
+    assert isinstance(recogniser_from({"RECOGNISER": "aws"}), AwsRecogniser)
+
+
+def test_another_recogniser_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="RECOGNISER is local or aws, not 'azure'"):
+        recogniser_from({"RECOGNISER": "azure"})
+
+
+@pytest.mark.parametrize("name", ["LOCAL_MODEL", "LOCAL_MODEL_CLASSES"])
+def test_a_model_without_names_or_names_without_a_model_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="LOCAL_MODEL and LOCAL_MODEL_CLASSES belong together"):
+        recogniser_from({name: "somewhere"})
+
+
+def test_a_model_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("tomato\n")
+
+    with pytest.raises(ConfigurationError, match=r"nowhere.onnx\) is not there"):
+        recogniser_from({"LOCAL_MODEL": "nowhere.onnx", "LOCAL_MODEL_CLASSES": str(tmp_path / "names.txt")})
+
+
+def test_the_users_own_classes_are_labels_beside_the_others(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(mean_colour_model())
+    (tmp_path / "names.txt").write_text("tomato\nmeadow\nsky\n")
+    recogniser = local_recogniser(tmp_path / "model.onnx", tmp_path / "names.txt")
+
+    answer = recogniser.recognise("DetectLabels", picture_of(Image.new("RGB", (100, 100), "red")), {})
+
+    assert [(label["Name"], label["Instances"], label["Parents"]) for label in answer["Labels"]] == [
+        ("tomato", [], [])
+    ]
+    recogniser.close()
