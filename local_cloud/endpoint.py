@@ -1,5 +1,6 @@
 """AWS's services on one loopback port: moto behind the rules that moto itself does not keep."""
 
+import json
 import logging
 import socket
 import tempfile
@@ -237,7 +238,15 @@ def _run_moto(app: Any, environ: Environ) -> Response:
         return Response(b"".join(blocks), status, headers)
     except Exception:
         _logger.exception("moto failed", extra={"path": environ["PATH_INFO"]})
-        return _error(500, "InternalError", "We encountered an internal error. Please try again.")
+        return _internal_error(environ)
+
+
+def _internal_error(environ: Environ) -> Response:
+    message = "We encountered an internal error. Please try again."
+    if "HTTP_X_AMZ_TARGET" not in environ:
+        return _error(500, "InternalError", message)
+    body = json.dumps({"__type": "InternalServerError", "message": message})
+    return Response(body, 500, content_type="application/x-amz-json-1.0")
 
 
 def _check_length(request: S3Request, chunked: bool) -> None:

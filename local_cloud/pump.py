@@ -36,6 +36,10 @@ class NeverQuietError(Exception):
     """There was always more to do: most likely a function sets itself off."""
 
 
+class UnsupportedTriggerError(Exception):
+    """The app uses a trigger that is not run here."""
+
+
 class Pump:
     """Delivers events to the app: at once with `drain`, or in the background between `start` and `stop`."""
 
@@ -51,6 +55,7 @@ class Pump:
         mappings: Mapping[str, EventSourceMapping] | None = None,
     ) -> None:
         """Functions and mappings are settings by handler name, where they differ from the defaults."""
+        _check_triggers(app)
         self.failed_events: list[FailedEvent] = []
         self._clock = clock or SystemClock()
         self._app = app
@@ -185,6 +190,12 @@ class Pump:
         due = self.next_due()
         wait = due.timestamp() - self._clock.time() if due else _POLL_EVERY
         return min(wait, _POLL_EVERY) if wait > 0 else _POLL_EVERY
+
+
+def _check_triggers(app: Chalice) -> None:
+    for config in app.event_sources:
+        if not isinstance(config, (S3EventConfig, SQSEventConfig, DynamoDBEventConfig, ScheduledEventConfig)):
+            raise UnsupportedTriggerError(f"{config.name}: {type(config).__name__} is not run here")
 
 
 def _clients(session: boto3.Session, endpoint_url: str) -> Callable[[Any], Any]:

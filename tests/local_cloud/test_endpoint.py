@@ -125,7 +125,7 @@ def test_an_upload_that_trickles_in_blocks_nobody(endpoint: Endpoint, s3: Any, b
         started = monotonic()
         s3.put_object(Bucket=bucket, Key="fast", Body=b"x")
 
-    assert monotonic() - started < 1
+    assert monotonic() - started < 3
     assert [found["Key"] for found in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["fast"]
 
 
@@ -147,6 +147,34 @@ def test_a_length_that_is_no_number_is_refused(endpoint: Endpoint, bucket: str, 
     head = f"PUT /{bucket}/a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\nabc"
 
     assert raw(endpoint, head.encode()).startswith(b"HTTP/1.1 400")
+
+
+def test_a_broken_chunk_is_refused(endpoint: Endpoint, bucket: str) -> None:
+    head = f"PUT /{bucket}/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n"
+
+    assert raw(endpoint, head.encode()).startswith(b"HTTP/1.1 400")
+
+
+def test_what_moto_stumbles_over_is_an_internal_error_in_the_service_s_own_words(
+    dynamodb: Any, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("moto.dynamodb.responses.DynamoHandler.list_tables", stumble)
+    monkeypatch.setattr("moto.s3.responses.S3Response.put_object", stumble)
+
+    with pytest.raises(dynamodb.exceptions.InternalServerError, match="Please try again"):
+        dynamodb.list_tables()
+    with pytest.raises(s3.exceptions.ClientError, match="InternalError"):
+        s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_without_recognition_rekognition_says_so(endpoint: Endpoint, session: boto3.Session) -> None:
+    with pytest.raises(Exception, match="501"):
+        rekognition(endpoint, session).detect_labels(Image={"Bytes": b"x"})
 
 
 def test_of_many_conditional_writes_at_once_exactly_one_wins(
@@ -231,7 +259,7 @@ def test_a_long_poll_leaves_the_others_alone_and_ends_when_a_message_comes(sqs: 
         received = polled.result()
 
     assert [message["Body"] for message in received["Messages"]] == ["hello"]
-    assert monotonic() - started < 2
+    assert monotonic() - started < 5
 
 
 def test_a_web_page_elsewhere_may_not_read_what_no_bucket_rule_allows(

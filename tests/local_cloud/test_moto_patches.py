@@ -93,6 +93,29 @@ def test_a_cancelled_transaction_changes_no_row_and_writes_no_record(
     assert summary(stream_records()) == [("INSERT", "kept"), ("INSERT", "deleted")]
 
 
+def test_a_cancelled_transaction_changes_nothing_in_a_table_without_a_range_key(
+    dynamodb: Any, name: str
+) -> None:
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    dynamodb.put_item(TableName=name, Item={"id": {"S": "kept"}})
+    check = {"TableName": name, "Key": {"id": {"S": "none"}}, "ConditionExpression": "attribute_exists(id)"}
+    actions = [
+        {"Put": {"TableName": name, "Item": {"id": {"S": "new"}}}},
+        {"Delete": {"TableName": name, "Key": {"id": {"S": "kept"}}}},
+        {"ConditionCheck": check},
+    ]
+
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(TransactItems=actions)
+
+    assert dynamodb.scan(TableName=name)["Items"] == [{"id": {"S": "kept"}}]
+
+
 def test_the_stream_goes_on_after_a_cancelled_transaction(
     dynamodb: Any, streams: Any, stream_arn: str, table: str
 ) -> None:

@@ -195,6 +195,27 @@ def test_deleting_one_version_is_told_with_that_version(
     assert {version for version, _ in versions(s3, versioned)} == set(ids.values()) - {ids[which]}
 
 
+def test_a_bucket_with_suspended_versioning_tells_no_version(
+    s3: Any, versioned: str, events: list[ObjectEvent]
+) -> None:
+    s3.put_object(Bucket=versioned, Key="a", Body=b"numbered")
+    s3.put_bucket_versioning(Bucket=versioned, VersioningConfiguration={"Status": "Suspended"})
+    events.clear()
+
+    s3.put_object(Bucket=versioned, Key="a", Body=b"null")
+    s3.put_object(Bucket=versioned, Key="a", Body=b"null again")
+    s3.delete_object(Bucket=versioned, Key="a")
+    s3.delete_object(Bucket=versioned, Key="a", VersionId="null")
+
+    assert names(events) == [
+        ("ObjectCreated:Put", "a"),
+        ("ObjectCreated:Put", "a"),
+        ("ObjectRemoved:DeleteMarkerCreated", "a"),
+        ("ObjectRemoved:Delete", "a"),
+    ]
+    assert not any("versionId" in event["s3"]["object"] for event in events)
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_deleting_in_bulk_is_told_object_by_object(
     s3: Any, versioned: str, events: list[ObjectEvent], quiet: bool
