@@ -47,7 +47,7 @@ def list_images() -> Response:
     if query.key is not None:
         return api.lookup(services.store.image(query.key, services.now()))
     return query.page(
-        services.store.newest(query.statuses, query.after(api.is_moment), query.limit + 1, services.now())
+        services.store.newest(query.statuses, query.after(api.BY_TIME), query.limit + 1, services.now())
     )
 
 
@@ -82,5 +82,5 @@ def get_image_label(image_id: str, label: str) -> Response:
 def list_images_with_label(label: str) -> Response:
     query = api.Query(app.current_request, "min_confidence", "limit", "cursor")
     least = query.min_confidence
-    after = query.after(api.is_confidence(least), api.is_object_key)
+    after = query.after(api.by_confidence(least))
     return query.page(services.store.showing(api.label_name(label), least, after, query.limit + 1))

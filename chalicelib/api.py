@@ -27,7 +27,7 @@ from chalicelib.uploads import ExpectedUpload
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Form = Callable[[str], bool]  # whether a text has the form of one part of a position
+Forms = tuple[Callable[[str], bool], ...]  # for each part of a position, whether a text can be one
 
 MAX_LIMIT, DEFAULT_LIMIT = 100, 20
 MAX_BODY_BYTES = 64 * 1024  # the longest that POST /images can use, with every character escaped, is shorter
@@ -136,7 +136,7 @@ class Query:
         key = self._values.get("key")
         if key is not None and len(self._values) > 1:
             raise bad_request("key names one image, so no other parameter goes with it.")
-        if key is not None and not is_object_key(key):
+        if key is not None and not model.is_object_key(key):
             raise bad_request(f"key must be an object key of 1 to {MAX_KEY_BYTES} bytes.")
         return key
 
@@ -163,7 +163,7 @@ class Query:
             raise bad_request(f"status must be one of {', '.join(VISIBLE)}.")
         return (Status(text),)
 
-    def after(self, *forms: Form) -> Position:
+    def after(self, forms: Forms) -> Position:
         """The position that the cursor carries, each part of which has its form; empty without a cursor."""
         cursor = self._values.get("cursor")
         if cursor is None:
@@ -190,20 +190,21 @@ def no_parameters(request: Request) -> None:
     Query(request)
 
 
-def is_moment(text: str) -> bool:
+def by_confidence(least: float) -> Forms:
+    """The forms of a position in a list by confidence that goes down to the least."""
+
+    # DynamoDB refuses to go on from outside of what the query's condition takes in.
+    def is_confidence(text: str) -> bool:
+        return CONFIDENCE.fullmatch(text) is not None and Decimal(str(least)) <= Decimal(text) <= 100
+
+    return is_confidence, model.is_object_key
+
+
+def _is_moment(text: str) -> bool:
     return MOMENT.fullmatch(text) is not None
 
 
-def is_confidence(least: float) -> Form:
-    # DynamoDB refuses to go on from outside of what the query's condition takes in.
-    return lambda text: CONFIDENCE.fullmatch(text) is not None and Decimal(str(least)) <= Decimal(text) <= 100
-
-
-def is_object_key(text: str) -> bool:
-    try:
-        return 0 < len(text.encode()) <= MAX_KEY_BYTES
-    except UnicodeEncodeError:
-        return False
+BY_TIME: Forms = (_is_moment,)
 
 
 class UploadRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -340,7 +341,7 @@ def _decode_cursor(cursor: str, fingerprint: bytes) -> Position | None:
     return position if _encode_cursor(position, fingerprint) == cursor else None
 
 
-def _have_forms(position: Position, forms: tuple[Form, ...]) -> bool:
+def _have_forms(position: Position, forms: Forms) -> bool:
     return len(position) == len(forms) and all(fits(part) for fits, part in zip(forms, position, strict=True))
 
 

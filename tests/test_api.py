@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chalicelib import api
 from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
-from chalicelib.model import VISIBLE, Image, Label, Status, Summary, Upload
+from chalicelib.model import VISIBLE, Image, Label, Status, Summary, Upload, is_object_key
 from chalicelib.store import Listed
 
 Parameters = list[tuple[str, str]]
@@ -62,7 +62,7 @@ def cursor_after(position: Any, *parameters: tuple[str, str], path: Any = ("/ima
 
 
 def moment_in(cursor: str, *parameters: tuple[str, str]) -> Any:
-    return listing(("cursor", cursor), *parameters).after(api.is_moment)
+    return listing(("cursor", cursor), *parameters).after(api.BY_TIME)
 
 
 def refusal(attempt: Callable[..., object], *arguments: Any) -> tuple[int, str]:
@@ -267,7 +267,7 @@ def test_a_page_without_more_behind_it_has_no_cursor() -> None:
 
 
 confidences = st.floats(0, 100).map(repr).filter(lambda text: "e" not in text)
-keys = st.text(min_size=1).filter(api.is_object_key)
+keys = st.text(min_size=1).filter(is_object_key)
 
 
 @given(confidence=confidences, key=keys)
@@ -275,7 +275,7 @@ keys = st.text(min_size=1).filter(api.is_object_key)
 def test_a_cursor_gives_back_its_position(confidence: str, key: str) -> None:
     query = listing(("cursor", cursor_after((confidence, key))))
 
-    assert query.after(api.is_confidence(0), api.is_object_key) == (confidence, key)
+    assert query.after(api.by_confidence(0)) == (confidence, key)
 
 
 def test_a_cursor_fits_pages_of_another_size() -> None:
@@ -302,8 +302,7 @@ def test_a_cursor_of_another_query_is_refused(parameters: Parameters, path: Any)
     cursor = cursor_after((MOMENT,), path=showing("Dog"))
 
     assert (
-        refusal(lambda: listing(("cursor", cursor), *parameters, path=path).after(api.is_moment))
-        == BAD_CURSOR
+        refusal(lambda: listing(("cursor", cursor), *parameters, path=path).after(api.BY_TIME)) == BAD_CURSOR
     )
 
 
@@ -372,14 +371,16 @@ def test_a_forged_cursor_of_a_label_is_refused(position: Any) -> None:
     parameters = ("min_confidence", "50")
     query = listing(("cursor", cursor_after(position, parameters)), parameters)
 
-    assert refusal(lambda: query.after(api.is_confidence(50), api.is_object_key)) == BAD_CURSOR
+    assert refusal(lambda: query.after(api.by_confidence(50))) == BAD_CURSOR
 
 
 @pytest.mark.parametrize(
     "confidence", ["0.1", "33.333333", "50", "50.0", "1E-7", "98.71234893798828", "100.0"]
 )
 def test_a_confidence_as_the_table_spells_it_is_a_position_from_itself_on(confidence: str) -> None:
-    assert api.is_confidence(float(confidence))(confidence)
+    query = listing(("cursor", cursor_after((confidence, "car.png"))))
+
+    assert query.after(api.by_confidence(float(confidence))) == (confidence, "car.png")
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode())))
@@ -398,7 +399,7 @@ def test_whatever_else_stands_for_a_cursor_is_refused(cursor: str) -> None:
 def test_no_query_string_is_a_crash(parameters: Parameters) -> None:
     try:
         query = listing(*parameters)
-        taken = query.key, query.min_confidence, query.limit, query.statuses, query.after(api.is_moment)
+        taken = query.key, query.min_confidence, query.limit, query.statuses, query.after(api.BY_TIME)
     except api.Problem as problem:
         assert problem.status == 400  # noqa: PT017 - one of two right outcomes
     else:
