@@ -26,6 +26,7 @@ def main() -> int:
             follow_log(console)
             for sentence in recogniser.missing:
                 console.print(f"[yellow]Not recognised here:[/] {sentence}")
+            recogniser.warm_up()
             label_samples(cloud, arguments.samples, console, stopped)
             show_way_on(cloud, console)
             stopped.wait()

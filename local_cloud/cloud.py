@@ -77,8 +77,8 @@ class LocalCloud:
         self._api = _serve(app, self._api_port)
         self._pump = Pump(app, self._session, endpoint_url=self.endpoint_url, stage=STAGE)
         self._endpoint.on_object_event = self._pump.accept
+        self._endpoint.on_write = self._pump.wake
         self._pump.start()
-        threading.Thread(target=self._recogniser.warm_up, name="warm-up", daemon=True).start()
 
     def _read_object(self, bucket: str, key: str, version_id: str | None) -> bytes | None:
         version: Any = {"VersionId": version_id} if version_id else {}

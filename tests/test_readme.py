@@ -1,0 +1,73 @@
+"""The README names only what is there, and all that there is of it."""
+
+import re
+from dataclasses import MISSING, fields
+from types import ModuleType
+
+import pytest
+
+from chalicelib.rekognition import REFUSALS
+from chalicelib.settings import Settings
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+CODE = "\n".join(path.read_text() for path in (ROOT / "chalicelib").glob("*.py"))
+
+
+def table_under(heading: str) -> list[list[str]]:
+    """The rows of the first table after a line, without its two lines of heading."""
+    after = README[README.index(heading) :]
+    [table, *_] = re.findall(r"(?:^\|.*\|\n)+", after, re.MULTILINE)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+
+
+def test_every_setting_is_there_with_its_default() -> None:
+    described = {name.strip("`"): default for name, default, _ in table_under("## Configure")}
+
+    actual = {
+        field.name.upper(): "required"
+        if field.default is MISSING
+        else f"{field.default:g}"
+        if isinstance(field.default, int | float)
+        else str(field.default)
+        for field in fields(Settings)
+    }
+    assert described == actual
+
+
+def test_every_route_is_there(app_module: ModuleType) -> None:
+    described = {row[0].strip("`") for row in table_under("### Ask")}
+
+    routes = app_module.app.routes.items()
+    assert described == {f"{method} {route}" for route, methods in routes for method in methods}
+
+
+def test_every_reason_is_there() -> None:
+    described = {row[0].strip("`") for row in table_under("| reason |")}
+
+    raised = set(re.findall(r'PictureRefused\("(\w+)"\)', CODE)) | set(REFUSALS.values())
+    assert described == raised
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)", README))))
+def test_every_make_target_is_real(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+LAYOUT = re.findall(
+    r"^ {4}( *)(\S+(?:, \S+)*) ", README[README.index("## How it is laid out") :], re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("indent", "names"), LAYOUT, ids=[names for _, names in LAYOUT])
+def test_every_file_in_the_layout_is_there(indent: str, names: str) -> None:
+    folder = ROOT / "chalicelib" if indent else ROOT
+
+    assert [name for name in names.split(", ") if not (folder / name).exists()] == []
+
+
+def test_every_module_is_in_the_layout() -> None:
+    described = {name for indent, names in LAYOUT if indent for name in names.split(", ")}
+    mentioned = described | set(re.findall(r"\w+\.py", README))
+
+    assert {path.name for path in (ROOT / "chalicelib").glob("[a-z]*.py")} - mentioned == set()
