@@ -70,6 +70,11 @@ def test_every_kind_of_frame_tells_the_size(marker: int) -> None:
     assert inspect(SOI + frame(marker)) == Picture("image/jpeg", WIDTH, HEIGHT)
 
 
+def test_the_size_is_told_as_soon_as_it_is_in_sight() -> None:
+    assert inspect(SOI + frame()[:9]) == Picture("image/jpeg", WIDTH, HEIGHT)
+    assert inspect(SOI + frame()[:8]) == Picture("image/jpeg")
+
+
 @pytest.mark.parametrize("marker", [0xC4, 0xC8, 0xCC], ids=hex)
 def test_a_table_among_the_frames_is_passed_over(marker: int) -> None:
     table = segment(marker, b"\0" * 20)

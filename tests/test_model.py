@@ -101,6 +101,7 @@ def test_a_visible_status_is_any_but_removed() -> None:
         pytest.param("STRASSE", "strasse", id="upper"),
         pytest.param("Straße", "strasse", id="sharp s"),
         pytest.param("CAFE\N{COMBINING ACUTE ACCENT}", "café", id="decomposed"),
+        pytest.param("J\N{COMBINING CARON}", "\N{LATIN SMALL LETTER J WITH CARON}", id="composed again"),
         pytest.param("ΟΔΟΣ", "οδοσ", id="final sigma"),
         pytest.param("Dog #1/2", "dog #1/2", id="separators stay"),
         pytest.param("", "", id="empty"),
@@ -118,6 +119,7 @@ def test_a_label_key_is_its_own_key(name: str) -> None:
 
 
 @given(TEXT)
+@example("\N{GREEK SMALL LETTER ALPHA}\N{COMBINING GREEK YPOGEGRAMMENI}\N{COMBINING ACUTE ACCENT}")
 def test_normal_forms_share_a_label_key(name: str) -> None:
     keys = {label_key(unicodedata.normalize(form, name)) for form in ("NFC", "NFD")}
 

@@ -108,14 +108,23 @@ def test_a_picture_may_show_nothing(put: Callable[[str, bytes], StoredObject], s
     assert detected == DetectedLabels((), "3.0")
 
 
+@pytest.mark.parametrize(
+    ("min_confidence", "max_labels", "names"),
+    [(0, 30, ["Car", "Wheel", "Road"]), (77.5, 30, ["Car"]), (0, 2, ["Car", "Wheel"])],
+    ids=["all", "threshold", "most"],
+)
 def test_the_threshold_and_the_most_labels_are_asked_of_rekognition(
-    put: Callable[[str, bytes], StoredObject], services: Services
+    put: Callable[[str, bytes], StoredObject],
+    services: Services,
+    min_confidence: float,
+    max_labels: int,
+    names: list[str],
 ) -> None:
-    found = put("car.png", picture("Car 98", "Wheel 77", "Tyre 70", "Road 40"))
+    found = put("car.png", picture("Car 98", "Wheel 77", "Road 40"))
 
-    detected = services.rekognition.detect_labels(services.bucket.name, found, 50.5, 2)
+    detected = services.rekognition.detect_labels(services.bucket.name, found, min_confidence, max_labels)
 
-    assert [label.name for label in detected.labels] == ["Car", "Wheel"]
+    assert [label.name for label in detected.labels] == names
 
 
 def test_the_version_that_was_looked_at_is_labelled(

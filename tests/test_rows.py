@@ -285,14 +285,17 @@ def test_a_row_without_a_run_is_nobodys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expires_at", "expired"),
-    [(None, False), (NOW.timestamp() + 1, False), (int(NOW.timestamp()), True)],
-    ids=["never", "later", "now"],
+    ("seconds", "expired"), [(1, False), (0, True), (-1, True)], ids=["later", "now", "earlier"]
 )
-def test_a_row_expires_at_its_time(expires_at: float | None, expired: bool) -> None:
-    row = stored({"expires_at": expires_at})
+def test_a_row_expires_at_its_time(seconds: int, expired: bool) -> None:
+    now = NOW.replace(microsecond=0)
+    row = stored({"expires_at": int(now.timestamp()) + seconds})
 
-    assert rows.is_expired(row, NOW) is expired
+    assert rows.is_expired(row, now) is expired
+
+
+def test_a_row_without_a_time_does_not_expire() -> None:
+    assert rows.is_expired({}, NOW) is False
 
 
 def test_positions_follow_the_time_whatever_its_zone() -> None:
