@@ -176,6 +176,16 @@ def test_a_claim_on_a_run_that_is_past_is_lost(bench: Bench) -> None:
     assert bench.row(KEY) == current
 
 
+def test_a_claim_on_a_row_that_was_committed_meanwhile_is_lost(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    read = bench.row(KEY)
+    bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
+
+    attempt = bench.claim(NEWER, "r2", read)
+
+    assert attempt == Attempt(False, Claim("r1", "r1", "v1", 0, ("car", "wheel")))
+
+
 def test_a_claim_on_a_row_that_has_expired_meanwhile_is_lost_to_nobody(bench: Bench) -> None:
     attempt = bench.claim(FOUND, "r2", Claim("r1", "r1", None, 0, ()))
 
@@ -405,6 +415,17 @@ def test_a_removal_on_a_run_that_is_past_is_lost(bench: Bench) -> None:
     attempt = bench.store.bury(KEY, "r3", past, NOW)
 
     assert attempt == Attempt(False, current)
+    assert set(bench.rows()) == {"image", "label#car", "label#wheel"}
+
+
+def test_a_removal_of_a_row_that_was_committed_meanwhile_leaves_its_labels(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    read = bench.row(KEY)
+    bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
+
+    attempt = bench.store.bury(KEY, "r2", read, NOW)
+
+    assert attempt == Attempt(False, Claim("r1", "r1", "v1", 0, ("car", "wheel")))
     assert set(bench.rows()) == {"image", "label#car", "label#wheel"}
 
 
