@@ -647,6 +647,7 @@ def pages(
     found: list[list[Listed]] = []
     after: Position = ()
     while page := read(after)[:size]:
+        assert page[-1].position != after
         found.append(page)
         after = page[-1].position
         between()
@@ -808,6 +809,7 @@ def test_a_list_is_read_no_further_than_it_is_asked_for(bench: Bench) -> None:
     first = list(islice(bench.store.showing("car", 0, (), 2), 2))
 
     assert (len(first), len(sent)) == (2, 1)
+    assert '"Limit": 2' in text(sent[0])
 
 
 def test_an_image_takes_one_claim_and_one_transaction(bench: Bench) -> None:
