@@ -187,12 +187,13 @@ def names(answer: Answer) -> list[str]:
 def pages(get: Callable[..., Answer], *segments: str, **parameters: Any) -> Iterator[list[str]]:
     """The names on each page from the first to the last."""
     cursor: dict[str, str] = {}
-    while True:
+    for _ in range(100):
         answer = get(*segments, **parameters, **cursor)
         yield names(answer)
         if answer.body["next_cursor"] is None:
             return
         cursor = {"cursor": answer.body["next_cursor"]}
+    pytest.fail("the list has no end")
 
 
 def put(upload: Any, body: bytes, without: str = "") -> int:
