@@ -235,7 +235,7 @@ def _may_write(environ: Environ) -> bool:
 def _run_moto(app: Any, environ: Environ) -> Response:
     try:
         blocks, status, headers = run_wsgi_app(app, environ, buffered=True)
-        return Response(b"".join(blocks), status, headers)
+        return Response([b"".join(blocks)], status, headers)  # a list: bytes would reset a HEAD's length
     except Exception:
         _logger.exception("moto failed", extra={"path": environ["PATH_INFO"]})
         return _internal_error(environ)

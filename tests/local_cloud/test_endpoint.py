@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -318,3 +319,20 @@ def test_the_command_line_finds_what_was_put(aws: Callable[..., str], dynamodb: 
     )  # fmt: skip
 
     assert json.loads(found)["Items"] == [{"file": {"S": "car.png"}, "entry": {"S": "image"}}]
+
+
+def test_the_head_of_an_object_tells_its_length(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="car.png", Body=bytes(1234))
+
+    assert s3.head_object(Bucket=bucket, Key="car.png")["ContentLength"] == 1234
+
+
+def test_the_command_line_brings_back_what_it_put(
+    aws: Callable[..., str], bucket: str, tmp_path: Path
+) -> None:
+    (tmp_path / "there").write_bytes(bytes(range(256)) * 1000)
+
+    aws("s3", "cp", f"{tmp_path}/there", f"s3://{bucket}/car.png")
+    aws("s3", "cp", f"s3://{bucket}/car.png", f"{tmp_path}/back")
+
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
