@@ -42,6 +42,15 @@ class Box:
         left, top = _into_unit(self.left), _into_unit(self.top)
         return Box(left, top, _into_unit(self.right) - left, _into_unit(self.bottom) - top)
 
+    def widened(self) -> Box:
+        """Twice as wide and high about the same centre."""
+        return Box(self.left - self.width / 2, self.top - self.height / 2, 2 * self.width, 2 * self.height)
+
+    def within(self, frame: Box) -> Box:
+        """A box in ratios of a frame, in ratios of the picture that the frame is in."""
+        left, top = frame.left + self.left * frame.width, frame.top + self.top * frame.height
+        return Box(left, top, self.width * frame.width, self.height * frame.height)
+
     def overlap(self, other: Box) -> float:
         """Intersection over union, 0 to 1."""
         width = min(self.right, other.right) - max(self.left, other.left)

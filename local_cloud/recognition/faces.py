@@ -9,9 +9,11 @@ import cv2.data
 import numpy as np
 from numpy.typing import NDArray
 
-from local_cloud.recognition.boxes import Box, Detection
+from local_cloud.recognition.boxes import SAME_THING, Box, Detection
 from local_cloud.recognition.calibration import FACE
 from local_cloud.recognition.picture import Picture
+
+Grey = NDArray[np.uint8]
 
 SIDE = 1024
 SMALLEST_OF_SIDE = 16
@@ -31,8 +33,17 @@ class Cascade:
 
     def find(self, picture: Picture) -> list[Box]:
         grey = _grey(picture)
+        return self._search(grey, max(SMALLEST, min(grey.shape) // self._smallest_of_side))
+
+    def confirms(self, picture: Picture, box: Box) -> bool:
+        """Whether it finds the same thing when it looks at the box and its surroundings only."""
+        frame = box.widened().clipped()
+        crop = _crop(_grey(picture), frame)
+        found = self._search(crop, max(SMALLEST, min(crop.shape) // 4))
+        return any(inner.within(frame).overlap(box) >= SAME_THING for inner in found)
+
+    def _search(self, grey: Grey, smallest: int) -> list[Box]:
         height, width = grey.shape
-        smallest = max(SMALLEST, min(height, width) // self._smallest_of_side)
         with self._lock:
             windows = self._classifier.detectMultiScale(
                 grey, SCALE_STEP, self._neighbours, minSize=(smallest, smallest)
@@ -51,27 +62,39 @@ class Cascade:
 
 
 class FaceDetector:
-    """People's faces seen from the front.
+    """People's faces seen from the front, on which three of OpenCV's cascades agree.
 
-    Of OpenCV's frontal cascades, alt2 with 8 neighbours was the one that found the upright and slightly
-    turned copies of a portrait, and nothing in all else.
+    alt2 alone found the upright and slightly turned copies of a portrait, but also saw faces in 31 of 500
+    pictures of blurred noise; the other two confirmed all of the former and four of the latter.
     """
 
     missing: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self._cascade = Cascade("frontalface_alt2", NEIGHBOURS, SMALLEST_OF_SIDE)
+        names = ("frontalface_alt2", "frontalface_alt", "frontalface_default")
+        self._finder, *self._witnesses = (Cascade(name, NEIGHBOURS, SMALLEST_OF_SIDE) for name in names)
 
     def detect(self, picture: Picture) -> list[Detection]:
-        return [Detection("Face", FACE, box) for box in self._cascade.find(picture)]
+        return [
+            Detection("Face", FACE, box)
+            for box in self._finder.find(picture)
+            if all(witness.confirms(picture, box) for witness in self._witnesses)
+        ]
 
     def warm_up(self) -> None:
-        self._cascade.load()
+        for cascade in (self._finder, *self._witnesses):
+            cascade.load()
 
     def close(self) -> None: ...
 
 
-def _grey(picture: Picture) -> NDArray[np.uint8]:
+def _crop(grey: Grey, frame: Box) -> Grey:
+    height, width = grey.shape
+    rows = slice(round(frame.top * height), round(frame.bottom * height))
+    return grey[rows, round(frame.left * width) : round(frame.right * width)]
+
+
+def _grey(picture: Picture) -> Grey:
     grey = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2GRAY)
     shrink = SIDE / max(grey.shape)
     if shrink < 1:

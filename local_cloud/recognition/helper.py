@@ -54,9 +54,10 @@ class Helper:
         """End the process; a question under way ends with an error."""
         self._closed = True
         process = self._process
-        if process is not None:
-            process.terminate()
-        with self._lock:
+        if process is None:
+            return
+        process.terminate()
+        with _deadline(process, STOP_SECONDS), self._lock:
             self._stop()
 
     def _exchange(self, picture: bytes) -> dict[str, Any]:
@@ -82,6 +83,8 @@ class Helper:
             process_group=0,
         )
         self._process = process
+        if self._closed:  # by another thread, which did not see this process
+            process.kill()
         with _deadline(process, START_SECONDS):
             self._converse(process, b"")
         self.has_started = True

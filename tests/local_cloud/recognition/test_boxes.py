@@ -32,6 +32,17 @@ def test_a_clipped_box_is_within_the_picture(left: float, top: float, width: flo
     assert box.height >= 0
 
 
+def test_a_box_in_a_frame_has_a_place_in_the_picture() -> None:
+    frame = Box(0.5, 0.2, 0.4, 0.8)
+
+    assert Box(0.25, 0.5, 0.5, 0.25).within(frame) == Box(0.6, 0.6000000000000001, 0.2, 0.2)
+    assert WHOLE.within(frame) == frame
+
+
+def test_a_widened_box_has_the_same_centre() -> None:
+    assert Box(0.25, 0.5, 0.25, 0.125).widened() == Box(0.125, 0.4375, 0.5, 0.25)
+
+
 def test_overlapping_boxes_of_one_label_become_its_most_confident() -> None:
     worse = Detection("Cup", 60, Box(0.1, 0.1, 0.5, 0.5))
     best = Detection("Cup", 90, Box(0.12, 0.1, 0.5, 0.5))

@@ -62,6 +62,8 @@ def test_pictures_without_people_have_no_face(faces: FaceDetector, name: str, an
         pytest.param(write("two eyes, a nose", "and a mouth"), id="writing"),
         pytest.param(Image.new("RGB", (80, 80)), id="smallest"),
         pytest.param(Image.new("RGB", (4000, 80)), id="strip"),
+        pytest.param(noise(103, 9, (600, 600)), id="noise that one cascade takes for a face"),
+        pytest.param(noise(120, 9, (600, 600)), id="noise that one cascade takes for a face too"),
     ],
 )
 def test_pictures_of_nothing_have_no_face(faces: FaceDetector, image: Image.Image) -> None:

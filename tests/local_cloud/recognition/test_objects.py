@@ -5,17 +5,20 @@ import pytest
 from PIL import Image, ImageOps
 
 from local_cloud.recognition.boxes import Box
+from local_cloud.recognition.errors import ServiceError
 from local_cloud.recognition.objects import ObjectDetector
 from tests.local_cloud.recognition.drawing import (
     checks,
     gradient,
     labels_of,
+    mirrored_cat,
     noise,
     picture_of,
     sample,
     write,
 )
 
+READY = "console.log(JSON.stringify({ ready: true }));\n"
 CUP = Box(0.28, 0.04, 0.41, 0.62)
 
 
@@ -91,14 +94,48 @@ def test_without_its_modules_it_says_so_and_sees_nothing(tmp_path: Path) -> None
     assert detector.missing[0].startswith("Everyday objects (cup, car, dog ...) are not recognised: ")
 
 
+def scripted(folder: Path, script: str) -> ObjectDetector:
+    """A detector whose Node helper is a script of the test's own."""
+    (folder / "node_modules/@tensorflow/tfjs-core").mkdir(parents=True)
+    (folder / "detect.mjs").write_text(script)
+    return ObjectDetector(folder)
+
+
 def test_a_helper_that_never_starts_is_missing_from_then_on(objects: ObjectDetector, tmp_path: Path) -> None:
     assert objects.missing == ()
-    (tmp_path / "node_modules/@tensorflow/tfjs-core").mkdir(parents=True)
-    (tmp_path / "detect.mjs").write_text("process.exit(1);")
-    detector = ObjectDetector(tmp_path)
+    detector = scripted(tmp_path, "process.exit(1);")
     before = detector.missing
 
     found = detector.detect(picture_of(sample("coffee.png")))
 
     assert (before, found) == ((), [])
     assert [sentence.endswith("the Node helper does not start.") for sentence in detector.missing] == [True]
+
+
+def test_a_helper_that_dies_of_a_picture_is_an_error_and_not_an_empty_answer(
+    objects: ObjectDetector, tmp_path: Path
+) -> None:
+    assert objects.missing == ()
+    detector = scripted(tmp_path, READY + 'process.stdin.on("data", () => process.exit(1));')
+
+    with pytest.raises(ServiceError, match="The object detector ended without an answer"):
+        detector.detect(picture_of(sample("coffee.png")))
+    assert detector.missing == ()
+    detector.close()
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [pytest.param(mirrored_cat(), "Cat", id="cat"), pytest.param(sample("coffee.png"), "Dog", id="cup")],
+)
+def test_what_is_taken_for_a_dog_and_has_a_cats_face_is_a_cat(
+    objects: ObjectDetector, tmp_path: Path, image: Image.Image, label: str
+) -> None:
+    assert objects.missing == ()
+    everything = '{"detections": [[0, 0, 512, 512, 0.6, 16]]}'
+    detector = scripted(tmp_path, f"{READY}process.stdin.once('data', () => console.log('{everything}'));")
+
+    found = detector.detect(picture_of(image))
+
+    assert [(seen.label, seen.confidence) for seen in found] == [(label, 90.0)]
+    detector.close()
