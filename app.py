@@ -64,7 +64,7 @@ def get_image(image_id: str) -> Response:
 def delete_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
     key = api.source_file(image_id)
-    api.found(services.store.image(key, services.now()) or services.bucket.exists(key))
+    api.found(services.store.image(key, services.now()) or services.bucket.look(key))
     services.bucket.delete(key)
     return api.accepted(key)
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import wraps
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -35,6 +35,7 @@ MAX_METADATA = 2000  # characters; S3 takes 2 kB of names and values
 MAX_DETAIL = 500  # characters; a detail may name what was sent
 RETRY_AFTER_SECONDS = 2
 CHECKSUM_BYTES = 9
+HINTS = {HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "; send JSON with Content-Type: application/json"}
 
 WHOLE = re.compile(r"[1-9][0-9]{0,8}")
 NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?")  # float() also takes 1_0, 1e2, +5, nan and ' 5'
@@ -83,7 +84,8 @@ def uniform_answers(event: Request, get_response: Callable[[Request], Response])
     response = get_response(event)
     if isinstance(response.body, dict) and {"Code", "Message"} == set(response.body):
         status = HTTPStatus(response.status_code)
-        response = Problem(status, response.body["Message"], response.headers).response()
+        detail = response.body["Message"] + HINTS.get(status, "")
+        response = Problem(status, detail, response.headers).response()
     response.headers = {
         "Content-Type": "application/json",
         "X-Content-Type-Options": "nosniff",
@@ -100,8 +102,8 @@ def bad_request(detail: str) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, detail)
 
 
-def found(value: T | Literal[False] | None) -> T:
-    if not value:
+def found(value: T | None) -> T:
+    if value is None:
         raise not_found("There is no such image.")
     return value
 

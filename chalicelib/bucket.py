@@ -42,7 +42,8 @@ class Bucket:
     def look(self, key: str) -> StoredObject | None:
         """The current object under a key, by one GET of its first 64 kB; None when there is none.
 
-        Raises AccessLost, Throttled or ServiceFailed. Without s3:ListBucket S3 answers 403 for a
+        Raises AccessLost, Throttled or ServiceFailed. A HEAD would have no body to tell a lost bucket
+        from a missing object. Without s3:ListBucket S3 answers 403 for a
         missing key, so that right is needed:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         """
@@ -55,10 +56,6 @@ class Bucket:
                 if error_code(error) != "InvalidRange":
                     raise
             return self._look_at_empty(key)
-
-    def exists(self, key: str) -> bool:
-        """Whether there is an object now. Raises AccessLost, Throttled or ServiceFailed."""
-        return self.look(key) is not None  # a HEAD has no body to tell a lost bucket from a missing object
 
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""

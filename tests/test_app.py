@@ -528,10 +528,8 @@ def test_a_method_that_a_route_lacks_is_a_problem(server: ApiClient) -> None:
 def test_a_body_of_another_media_type_is_a_problem(content_type: str, server: ApiClient) -> None:
     answer = server.send("POST", "/images", body=b"{}", headers={"Content-Type": content_type})
 
-    assert (answer.status, answer.body) == (
-        415,
-        problem(415, "Unsupported Media Type", f"Unsupported media type: {content_type}"),
-    )
+    detail = f"Unsupported media type: {content_type}; send JSON with Content-Type: application/json"
+    assert (answer.status, answer.body) == (415, problem(415, "Unsupported Media Type", detail))
 
 
 @pytest.mark.parametrize(

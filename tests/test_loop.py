@@ -265,7 +265,7 @@ def _wait_for_port(port: int) -> None:
 
 
 def _children_of(pid: int) -> list[str]:
-    """The processes that it has started: the finder of everyday objects, once it is up, where Node is there."""
+    """The processes that it has started: where Node is there, at least the finder of everyday objects."""
     end = monotonic() + PATIENCE
     children: list[str] = []
     while shutil.which("node") and not children and monotonic() < end:
