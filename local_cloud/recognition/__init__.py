@@ -39,9 +39,7 @@ def recogniser_from(environment: Mapping[str, str]) -> Recogniser:
     """
     kind = environment.get("RECOGNISER") or "local"
     if kind == "aws":
-        from local_cloud.recognition.aws import AwsRecogniser
-
-        return AwsRecogniser(environment.get("RECOGNISER_PROFILE") or "default")
+        return _aws_recogniser(environment.get("RECOGNISER_PROFILE") or "default")
     if kind != "local":
         raise ConfigurationError(f"RECOGNISER is local or aws, not {kind!r}.")
     return local_recogniser(environment.get("LOCAL_MODEL"), environment.get("LOCAL_MODEL_CLASSES"))
@@ -59,6 +57,15 @@ def local_recogniser(model: str | Path | None = None, classes: str | Path | None
     if model or classes:
         detectors.append(_classifier(model, classes))
     return LocalRecogniser(detectors)
+
+
+def _aws_recogniser(profile: str) -> Recogniser:
+    from local_cloud.recognition.aws import AwsRecogniser
+
+    recogniser = AwsRecogniser(profile)
+    for sentence in recogniser.missing:
+        raise ConfigurationError(sentence)
+    return recogniser
 
 
 def _classifier(model: str | Path | None, classes: str | Path | None) -> Classifier:

@@ -43,7 +43,7 @@ class AwsRecogniser:
     @property
     def missing(self) -> list[str]:
         try:
-            self.warm_up()
+            self._connect()
         except ServiceError as error:
             return [error.message]
         return []
@@ -64,8 +64,7 @@ class AwsRecogniser:
         answer.pop("ResponseMetadata")
         return answer
 
-    def warm_up(self) -> None:
-        self._connect()
+    def warm_up(self) -> None: ...
 
     def close(self) -> None: ...
 

@@ -18,8 +18,21 @@ def test_this_machine_recognises_unless_told_otherwise(environment: dict[str, st
     recogniser.close()
 
 
-def test_aws_recognises_when_told_to() -> None:
-    assert isinstance(recogniser_from({"RECOGNISER": "aws"}), AwsRecogniser)
+def test_aws_recognises_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "credentials").write_text("[photos]\naws_access_key_id = a\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+    recogniser = recogniser_from({"RECOGNISER": "aws", "RECOGNISER_PROFILE": "photos"})
+
+    assert isinstance(recogniser, AwsRecogniser)
+
+
+def test_aws_without_credentials_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "nowhere")
+
+    with pytest.raises(ConfigurationError, match="needs the AWS profile 'default' with credentials"):
+        recogniser_from({"RECOGNISER": "aws"})
 
 
 def test_another_recogniser_is_refused() -> None:
