@@ -66,14 +66,18 @@ class Labelling:
 
     def _act(self, key: str, found: StoredObject | None, row: Claim | None) -> Outcome | Claim:
         """The outcome of this look, or the row in its way, which asks for another look."""
-        settled = row and self._settled(row, found)
-        if settled:
-            return settled
-        run = secrets.token_hex(16)
-        attempt = self._take(key, found, run, row)
-        if not attempt.won:
-            return self._settled(attempt.row, found) or attempt.row
-        return self._answer(found, run, attempt.row) if found else Outcome.REMOVED
+        if row is None or not self._settled(row, found):
+            run = secrets.token_hex(16)
+            attempt = self._take(key, found, run, row)
+            if attempt.won:
+                return self._answer(found, run, attempt.row) if found else Outcome.REMOVED
+            row = attempt.row
+        settled = self._settled(row, found)
+        if settled is not Outcome.DUPLICATE:
+            return settled or row
+        # Somebody who saw the bucket before us may still be about to write on the row as it stands.
+        attempt = self.store.fence(key, secrets.token_hex(16), row)
+        return Outcome.DUPLICATE if attempt.won else attempt.row
 
     def _settled(self, row: Claim, found: StoredObject | None) -> Outcome | None:
         version = found.version if found else None
@@ -94,11 +98,17 @@ class Labelling:
             answer = self._detect(found)
             committed = self.store.commit(found, run, answer, before.label_keys, self.now())
         except Retryable as failure:
-            self.store.release(found.key, run)
+            self._release(found.key, run)
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
         return Outcome(answer.status) if committed else Outcome.SUPERSEDED
+
+    def _release(self, key: str, run: str) -> None:
+        try:
+            self.store.release(key, run)
+        except Retryable as failure:  # the lease ends by itself; what failed first is what counts
+            logger.warning(str(failure), extra={"image": key, "outcome": "not_released"})
 
     def _is_current(self, found: StoredObject) -> bool:
         current = self.bucket.look(found.key)

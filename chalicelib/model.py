@@ -120,6 +120,7 @@ class Claim:
     version: str | None
     lease_until: float
     label_keys: tuple[str, ...]
+    fence: str | None = None
 
     @property
     def finished(self) -> bool:

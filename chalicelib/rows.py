@@ -152,6 +152,7 @@ def read_claim(row: Row) -> Claim:
         version=row.get("run_version"),
         lease_until=float(row.get("lease_until", 0)),
         label_keys=tuple(row.get("label_keys", ())),
+        fence=row.get("fence"),
     )
 
 

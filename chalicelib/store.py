@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from chalicelib import rows
 from chalicelib.aws_errors import Codes, error_code, translated
-from chalicelib.errors import AccessLost, Contended, ServiceFailed, Throttled
+from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
 from chalicelib.model import Answer, Claim, Image, Status, StoredObject, Summary, Upload
 
 if TYPE_CHECKING:
@@ -33,13 +33,14 @@ PASSING: Codes = {
     "ThrottlingError": Throttled,
     "TransactionConflict": Contended,
 }
-PASSING_FAILURES = (Throttled, Contended)
 UNCLAIMED = Claim(run=None, committed_run=None, version=None, lease_until=0, label_keys=())
 
 
+T = TypeVar("T")
+
 EMPTY: rows.Row = {}
 
-Fence = Mapping[str, str | None]  # attributes that must be as expected; None: absent
+Expected = Mapping[str, str | None]  # attributes that must be as expected; None: absent
 Position = tuple[str, ...]  # of an image in a list; empty before the first
 
 
@@ -83,23 +84,18 @@ class Store:
             "run": run,
             "run_version": found.version,
             "lease_until": now.timestamp() + lease_seconds,
+            "reason": None,
             "expires_at": None,
         }
-        update = self._update(found.key, change, _as_read(row or UNCLAIMED))
-        try:
-            with translated(CODES):
-                response = self._client.update_item(**update, ReturnValues="ALL_OLD")
-        except ClientError as error:
-            return _lost(error, run)
-        return Attempt(True, _read(response.get("Attributes")))
+        return self._change(found.key, change, _as_read(row or UNCLAIMED), mark="run")
+
+    def fence(self, source_file: str, token: str, row: Claim) -> Attempt:
+        """Marks the row, if it still is as it was read, so that whoever read it before has to look again."""
+        return self._change(source_file, {"fence": token}, _as_read(row), mark="fence")
 
     def release(self, source_file: str, run: str) -> None:
         """Ends our lease, so that the next try need not wait for it; another run's stays as it is."""
-        try:
-            with translated(CODES):
-                self._client.update_item(**self._update(source_file, {"lease_until": 0}, {"run": run}))
-        except ClientError as error:
-            _lost(error, run)
+        self._change(source_file, {"lease_until": 0, "run": run}, {"run": run}, mark="run")
 
     def commit(
         self, found: StoredObject, run: str, answer: Answer, label_keys: Sequence[str], now: datetime
@@ -179,7 +175,21 @@ class Store:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _update(self, source_file: str, change: rows.Row, expected: Fence) -> dict[str, Any]:
+    def _change(self, source_file: str, change: rows.Row, expected: Expected, mark: str) -> Attempt:
+        """Updates the image row. A lost answer of our own looks like another's write: compare the mark."""
+        update = self._update(source_file, change, expected)
+        try:
+            response = self._patiently(
+                lambda: self._client.update_item(**update, ReturnValues="ALL_OLD"), Contended
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            row = _read(error.response.get("Item"))
+            return Attempt(getattr(row, mark) == change[mark], row)
+        return Attempt(True, _read(response.get("Attributes")))
+
+    def _update(self, source_file: str, change: rows.Row, expected: Expected) -> dict[str, Any]:
         """An update of the image row that drops what is None, on condition of what is expected there."""
         kept = {name: value for name, value in change.items() if value is not None}
         dropped = [f"#{name}" for name in change if name not in kept]
@@ -204,30 +214,35 @@ class Store:
 
     def _transact(self, actions: list[Any]) -> Claim | None:
         """Runs the actions, the first on the image row, and returns that row if it fails the condition."""
-        for pause in PAUSES:
-            try:
-                return self._transact_once(actions)
-            except PASSING_FAILURES:
-                self._sleep(random.uniform(0, pause))  # noqa: S311 - jitter
-        return self._transact_once(actions)
+        return self._patiently(lambda: self._transact_once(actions), Contended, Throttled)
 
     def _transact_once(self, actions: list[Any]) -> Claim | None:
         try:
-            with translated(CODES):
-                self._client.transact_write_items(TransactItems=actions)
+            self._client.transact_write_items(TransactItems=actions)
         except ClientError as error:
             if error_code(error) != "TransactionCanceledException":
                 raise
             return _in_the_way(error)
         return None
 
+    def _patiently(self, call: Callable[[], T], *failures: type[Retryable]) -> T:
+        """What the call answers; these failures, which the SDK does not sit out, are sat out here."""
+        for pause in PAUSES:
+            try:
+                with translated(CODES):
+                    return call()
+            except failures:
+                self._sleep(random.uniform(0, pause))  # noqa: S311 - jitter
+        with translated(CODES):
+            return call()
 
-def _as_read(row: Claim) -> Fence:
-    """A commit leaves the run as it is and changes the label rows, so the run alone would not do."""
-    return {"run": row.run, "committed_run": row.committed_run}
+
+def _as_read(row: Claim) -> Expected:
+    """The run alone would not do: a commit leaves it as it is, and so does who only saw the row."""
+    return {"run": row.run, "committed_run": row.committed_run, "fence": row.fence}
 
 
-def _conditional(expected: Fence, names: rows.Row = EMPTY, values: rows.Row = EMPTY) -> dict[str, Any]:
+def _conditional(expected: Expected, names: rows.Row = EMPTY, values: rows.Row = EMPTY) -> dict[str, Any]:
     tests = [
         f"attribute_not_exists(#{name})" if value is None else f"#{name} = :expected_{name}"
         for name, value in expected.items()
@@ -240,14 +255,6 @@ def _conditional(expected: Fence, names: rows.Row = EMPTY, values: rows.Row = EM
         **({"ExpressionAttributeValues": marshalled} if marshalled else {}),
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
-
-
-def _lost(error: ClientError, run: str) -> Attempt:
-    """What a failed condition says: a lost answer of our own looks like another's write, so compare runs."""
-    if error_code(error) != "ConditionalCheckFailedException":
-        raise error
-    row = _read(error.response.get("Item"))
-    return Attempt(row.run == run, row)
 
 
 def _in_the_way(cancelled: ClientError) -> Claim:

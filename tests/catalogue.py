@@ -23,6 +23,10 @@ class Catalogue:
     s3: "S3Client"
     dynamodb: "DynamoDBClient"
 
+    @property
+    def bucket(self) -> str:
+        return self.services.settings.images_bucket
+
     def rows(self, key: str) -> Rows:
         """All rows of a key, by their entry."""
         items = self.dynamodb.query(
@@ -47,7 +51,7 @@ class Catalogue:
     def expected(self, key: str) -> Any:
         """The same, of the object that the bucket holds now."""
         try:
-            current = self.s3.get_object(Bucket=self.services.bucket.name, Key=key)
+            current = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError:
             return None, None, [], []
         names = sorted(label["Name"] for label in note_in(current["Body"].read()))

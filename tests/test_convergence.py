@@ -146,7 +146,7 @@ def test_every_order_of_delivery_ends_as_the_bucket_is(
             emitted.clear()
             walk(ObjectHistory(s3, catalogue.services.bucket.name, key), history)
 
-            for event in with_duplicates_and_drops(emitted, order, Random(number)):
+            for event in with_duplicates_and_drops(emitted, order, Random(f"{number}-{turn}")):
                 handle(event)
 
             assert catalogue.said(key) == catalogue.expected(key), (history, order)

@@ -4,11 +4,9 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.model import Outcome
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint
@@ -17,12 +15,9 @@ from tests.direct import short_circuit
 from tests.pictures import picture
 from tests.scripted_rekognition import ScriptedRekognition
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 PREEMPTIONS, EXHAUSTIVE_PREEMPTIONS = 2, 4  # at most: few bugs need more to show
 
-BucketStep = Callable[["S3Client", str, str], object]
+Step = Callable[[Catalogue, str], object]
 current = threading.local()
 
 
@@ -33,7 +28,8 @@ class Worker:
     services: Services
     key: str
     before: Callable[[], object] = lambda: None
-    outcome: Outcome | None = None
+    is_done: bool = False
+    failure: BaseException | None = None
     _stopped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -50,17 +46,16 @@ class Worker:
         self._stopped.release()
         self._go.acquire()
 
-    @property
-    def is_done(self) -> bool:
-        return self.outcome is not None
-
     def _run(self) -> None:
         current.worker = self
         self.stop()
-        self.before()
         try:
-            self.outcome = self.services.labelling.label(self.key)
+            self.before()
+            self.services.labelling.label(self.key)
+        except BaseException as failure:  # noqa: BLE001 - told by take_turns
+            self.failure = failure
         finally:
+            self.is_done = True
             self._stopped.release()
 
 
@@ -109,29 +104,52 @@ def take_turns(workers: list[Worker], schedule: Schedule) -> None:
         worker.start()
     while alive := [worker for worker in workers if not worker.is_done]:
         schedule.pick(alive).step()
+    assert [worker.failure for worker in workers if worker.failure] == []
 
 
-def put(*labels: str) -> BucketStep:
-    return lambda s3, bucket, key: s3.put_object(Bucket=bucket, Key=key, Body=picture(*labels))
+def put(*labels: str) -> Step:
+    return lambda its, key: its.s3.put_object(Bucket=its.bucket, Key=key, Body=picture(*labels))
 
 
-def delete(s3: "S3Client", bucket: str, key: str) -> object:
-    return s3.delete_object(Bucket=bucket, Key=key)
+def delete(its: Catalogue, key: str) -> object:
+    return its.s3.delete_object(Bucket=its.bucket, Key=key)
 
 
-def delete_current_version(s3: "S3Client", bucket: str, key: str) -> object:
-    version = s3.head_object(Bucket=bucket, Key=key)["VersionId"]
-    return s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+def delete_latest_version(its: Catalogue, key: str) -> object:
+    """For good, and be it a delete marker."""
+    versions = its.s3.list_object_versions(Bucket=its.bucket, Prefix=key)
+    [latest] = [
+        version["VersionId"]
+        for version in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]
+        if version["IsLatest"]
+    ]
+    return its.s3.delete_object(Bucket=its.bucket, Key=key, VersionId=latest)
 
 
-SCENARIOS: dict[str, tuple[list[BucketStep], BucketStep]] = {
+def settle(its: Catalogue, key: str) -> object:
+    return its.services.labelling.label(key)
+
+
+SCENARIOS: dict[str, tuple[list[Step], Step]] = {
     "a_new_picture_and_its_overwriting": ([put("Old 90", "Both 80")], put("New 90", "Both 85")),
     "a_new_picture_and_its_deletion": ([put("Old 90")], delete),
     "a_newer_version_and_its_permanent_deletion": (
         [put("Older 90"), put("Newer 90")],
-        delete_current_version,
+        delete_latest_version,
     ),
     "a_deletion_and_a_new_picture": ([put("Old 90"), delete], put("New 90")),
+    "a_deletion_of_what_was_labelled_and_its_undoing": (
+        [put("Dog 90"), settle, delete],
+        delete_latest_version,
+    ),
+    "a_new_picture_after_a_removal_and_its_deletion": (
+        [put("Dog 90"), settle, delete, settle, put("Cat 90")],
+        delete,
+    ),
+    "an_overwriting_of_what_was_labelled_and_its_undoing": (
+        [put("Dog 90"), settle, put("Cat 90")],
+        delete_latest_version,
+    ),
 }
 
 
@@ -151,20 +169,17 @@ def two(settings: Settings, endpoint: Endpoint) -> tuple[Services, Services]:
 
 
 @pytest.mark.parametrize(("first", "then"), SCENARIOS.values(), ids=SCENARIOS.keys())
-def test_no_interleaving_lets_an_older_version_win(
-    first: list[BucketStep],
-    then: BucketStep,
+def test_no_interleaving_leaves_the_table_behind_the_bucket(
+    first: list[Step],
+    then: Step,
     two: tuple[Services, Services],
     catalogue: Catalogue,
-    s3: "S3Client",
     preemptions: int,
 ) -> None:
-    bucket = catalogue.services.bucket.name
-
     def start(key: str) -> list[Worker]:
         for step in first:
-            step(s3, bucket, key)
-        return [Worker(two[0], key), Worker(two[1], key, before=lambda: then(s3, bucket, key))]
+            step(catalogue, key)
+        return [Worker(two[0], key), Worker(two[1], key, before=lambda: then(catalogue, key))]
 
     runs = 0
     for key, choices in interleavings(start, preemptions):
@@ -177,12 +192,11 @@ def test_no_interleaving_lets_an_older_version_win(
 def test_no_interleaving_of_a_duplicate_costs_a_second_call(
     two: tuple[Services, Services],
     catalogue: Catalogue,
-    s3: "S3Client",
     rekognition: ScriptedRekognition,
     preemptions: int,
 ) -> None:
     def start(key: str) -> list[Worker]:
-        put("Dog 90")(s3, catalogue.services.bucket.name, key)
+        put("Dog 90")(catalogue, key)
         return [Worker(services, key) for services in two]
 
     for key, choices in interleavings(start, preemptions):

@@ -819,3 +819,53 @@ def test_an_image_takes_one_claim_and_one_transaction(bench: Bench) -> None:
     bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
 
     assert list(faults.operations(sent)) == ["UpdateItem", "TransactWriteItems"]
+
+
+# Fence
+
+
+def test_a_fence_makes_who_read_the_row_before_look_again(bench: Bench) -> None:
+    read = bench.label(FOUND, ANSWER)
+
+    fenced = bench.store.fence(KEY, "f1", read)
+
+    assert fenced == Attempt(True, read)
+    assert not bench.store.bury(KEY, "r2", read, NOW).won
+    assert not bench.claim(NEWER, "r2", read).won
+    assert bench.claim(NEWER, "r2", bench.row(KEY)).won
+
+
+def test_a_fence_on_a_row_that_changed_meanwhile_is_lost(bench: Bench) -> None:
+    past = bench.label(FOUND, ANSWER)
+    bench.claim(NEWER, "r2", past)
+
+    fenced = bench.store.fence(KEY, "f1", past)
+
+    assert fenced == Attempt(False, bench.row(KEY))
+
+
+def test_a_fence_whose_answer_is_lost_is_recognised_as_ours(bench: Bench) -> None:
+    row = bench.label(FOUND, ANSWER)
+    patient = Store(boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 2})), bench.table)
+    sent = faults.plan(patient._client.meta.events, UPDATE, faults.lose_answer)
+
+    fenced = patient.fence(KEY, "f1", row)
+
+    assert (fenced.won, len(sent)) == (True, 2)
+
+
+def test_an_update_in_conflict_with_a_transaction_is_sat_out(bench: Bench) -> None:
+    sent = bench.plan(UPDATE, *[faults.json_error(400, "TransactionConflictException")] * len(PAUSES))
+
+    assert bench.claim(FOUND, "r1").won
+    assert (len(sent), len(bench.pauses)) == (1 + len(PAUSES), len(PAUSES))
+
+
+def test_a_claim_takes_away_the_reason_of_an_earlier_failure(bench: Bench) -> None:
+    row = bench.label(FOUND, Answer(Status.FAILED, "too_small"))
+
+    bench.claim(NEWER, "r2", row)
+
+    image = bench.store.image(KEY, NOW)
+    assert image is not None
+    assert (image.status, image.reason) == ("processing", None)
