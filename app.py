@@ -17,11 +17,15 @@ app = Chalice(app_name="image-labeller", configure_logs=False)
 app.register_middleware(api.uniform_answers, "http")
 
 
-@app.on_s3_event(settings.images_bucket, events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*"])
+@app.on_s3_event(
+    settings.images_bucket,
+    events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"],
+)
 def label_uploaded_image(event: ObjectsChanged) -> None:
     services.labelling.label_all(event.keys)
 
 
+# Chalice makes its event before any middleware runs, and its S3Event wants a first record.
 label_uploaded_image.event_class = ObjectsChanged
 
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, IncompleteReadError
@@ -13,11 +13,17 @@ from chalicelib.model import StoredObject, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
+
+    Described = GetObjectOutputTypeDef | HeadObjectOutputTypeDef
 
 HEAD_BYTES = 64 * 1024  # enough for every format's signature, and for the size in most headers
 
 CODES: Codes = {
+    "InvalidRequest": AccessLost,  # encrypted with a key that the customer keeps
+    "KMS.DisabledException": AccessLost,
+    "KMS.InvalidStateException": AccessLost,
+    "KMS.NotFoundException": AccessLost,
     "NoSuchBucket": AccessLost,
     "SlowDown": Throttled,
     "RequestTimeTooSkewed": AccessLost,
@@ -51,11 +57,14 @@ class Bucket:
             try:
                 return self._get(key, {"Range": f"bytes=0-{HEAD_BYTES - 1}"})
             except ClientError as error:
-                if error_code(error) == "NoSuchKey":
-                    return None
-                if error_code(error) != "InvalidRange":
+                code = error_code(error)
+                if code not in ("NoSuchKey", "InvalidRange", "InvalidObjectState"):
                     raise
-            return self._look_at_empty(key)
+            if code == "InvalidRange":
+                return self._look_at_empty(key)
+            if code == "InvalidObjectState":
+                return self._look_at_archived(key)
+            return None
 
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""
@@ -82,19 +91,26 @@ class Bucket:
                 raise
             return None
 
+    def _look_at_archived(self, key: str) -> StoredObject:
+        response = self._client.head_object(Bucket=self._name, Key=key)
+        return replace(_stored_object(key, response, b""), is_archived=True)
+
     def _get(self, key: str, extra: dict[str, Any]) -> StoredObject:
         response = self._client.get_object(Bucket=self._name, Key=key, **extra)
-        head = _first_bytes(response)
-        return StoredObject(
-            key=key,
-            version_id=_version_id(response),
-            etag=response["ETag"].strip('"'),
-            size=_total_size(response),
-            content_type=response.get("ContentType"),
-            uploaded_at=response["LastModified"],
-            metadata=response.get("Metadata", {}),
-            head=head,
-        )
+        return _stored_object(key, response, _first_bytes(response))
+
+
+def _stored_object(key: str, response: "Described", head: bytes) -> StoredObject:
+    return StoredObject(
+        key=key,
+        version_id=_version_id(response),
+        etag=response["ETag"].strip('"'),
+        size=_total_size(response),
+        content_type=response.get("ContentType"),
+        uploaded_at=response["LastModified"],
+        metadata=response.get("Metadata", {}),
+        head=head,
+    )
 
 
 def _first_bytes(response: "GetObjectOutputTypeDef") -> bytes:
@@ -106,12 +122,12 @@ def _first_bytes(response: "GetObjectOutputTypeDef") -> bytes:
     return head
 
 
-def _version_id(response: "GetObjectOutputTypeDef") -> str | None:
+def _version_id(response: "Described") -> str | None:
     version_id = response.get("VersionId", "null")
     return None if version_id == "null" else version_id
 
 
-def _total_size(response: "GetObjectOutputTypeDef") -> int:
+def _total_size(response: "Described") -> int:
     content_range = response.get("ContentRange")
     return int(content_range.rpartition("/")[2]) if content_range else response["ContentLength"]
 

@@ -83,6 +83,7 @@ class StoredObject:
     uploaded_at: datetime
     metadata: Mapping[str, str]
     head: bytes
+    is_archived: bool = False  # and so cannot be read
 
     @property
     def version(self) -> str:

@@ -71,6 +71,8 @@ class Rekognition:
 
 def refuse_unfit(found: StoredObject, picture: Picture) -> None:
     """Raises PictureRefused for what Rekognition would refuse, before a call is made."""
+    if found.is_archived:
+        raise PictureRefused("archived")
     if found.size == 0:
         raise PictureRefused("empty")
     if picture.content_type not in (JPEG, PNG):

@@ -18,8 +18,12 @@ from chalicelib.uploads import Uploads
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# The worst case of one call, 3 x (2 + 8) s and the pauses between, stays below the labelling time-out.
-PATIENCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+# Look, claim, detect and commit, each taking all its attempts, stay below the shortest labelling time-out,
+# and the most calls that a route makes stay below the 29 s of API Gateway.
+PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+REKOGNITION_PATIENCE = Config(
+    connect_timeout=1, read_timeout=9, retries={"mode": "standard", "total_max_attempts": 3}
+)
 # Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
 PRESIGNING = Config(
     signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
@@ -51,7 +55,7 @@ class Services:
 
     @cached_property
     def rekognition(self) -> Rekognition:
-        return Rekognition(self.session.client("rekognition", config=PATIENCE))
+        return Rekognition(self.session.client("rekognition", config=REKOGNITION_PATIENCE))
 
     @cached_property
     def uploads(self) -> Uploads:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
+MAX_LABEL_TIMEOUT = 150  # seconds: Lambda tries a last time 180 s after a crash, and the lease must be over
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -35,7 +36,7 @@ class Settings:
             max_labels=variables.whole("MAX_LABELS", cls.max_labels, 1, MAX_LABELS),
             upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
             label_timeout_seconds=variables.whole(
-                "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, 30, 900
+                "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, 60, MAX_LABEL_TIMEOUT
             ),
             log_level=variables.choice("LOG_LEVEL", cls.log_level, LOG_LEVELS),
         )

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.htm
 """
 
 import heapq
+import logging
 import threading
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,8 @@ from uuid import uuid4
 
 from local_cloud.clock import Clock
 from local_cloud.functions import Event, FailedEvent, Function, Task
+
+_logger = logging.getLogger(__name__)
 
 _RETRY_AFTER = (60, 120)
 _MAXIMUM_AGE = 6 * 60 * 60
@@ -69,6 +72,7 @@ class AsynchronousInvocations:
         return self._push(self._clock.time() + _RETRY_AFTER[invocation.attempts - 1], invocation)
 
     def _give_up(self, invocation: _Invocation, condition: str) -> None:
+        _logger.error("gave up an event of %s: %s", invocation.function.name, condition)
         self._failed_events.append(
             FailedEvent(
                 invocation.function.name, invocation.event, condition, invocation.attempts, invocation.error

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import threading
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,10 @@ from local_cloud.rekognition import LocalRekognition
 
 PROJECT = Path(__file__).parent.parent
 STAGE = "local"
-# What of the user's own AWS account would mix with the stage's dummy credentials.
-_FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
+# What in the user's environment would send requests elsewhere, or in another name.
+_FOREIGN = re.compile(
+    r"AWS_(DEFAULT_)?PROFILE|AWS_SESSION_TOKEN|AWS_(IGNORE_CONFIGURED_)?ENDPOINT_URLS?(_\w+)?", re.ASCII
+)
 
 
 class LocalCloud:
@@ -75,7 +78,14 @@ class LocalCloud:
         self.outputs = resources.create(self._session, STAGE, PROJECT / ".chalice/resources.yaml")
         app = importlib.import_module("app").app  # not before its environment is there
         self._api = _serve(app, self._api_port)
-        self._pump = Pump(app, self._session, endpoint_url=self.endpoint_url, stage=STAGE)
+        # More functions at once than processors would only make each picture wait for its time-out.
+        self._pump = Pump(
+            app,
+            self._session,
+            endpoint_url=self.endpoint_url,
+            stage=STAGE,
+            concurrency=os.cpu_count() or 1,
+        )
         self._endpoint.on_object_event = self._pump.accept
         self._endpoint.on_write = self._pump.wake
         self._pump.start()
@@ -96,9 +106,9 @@ def stage_variables() -> dict[str, str]:
 
 
 def enter_stage(endpoint_url: str) -> None:
-    for name in _FOREIGN:
-        os.environ.pop(name, None)
-    os.environ.update(stage_variables(), AWS_ENDPOINT_URL=endpoint_url)
+    for name in filter(_FOREIGN.fullmatch, list(os.environ)):
+        del os.environ[name]
+    os.environ.update(stage_variables(), AWS_ENDPOINT_URL=endpoint_url, NO_PROXY=HOST, no_proxy=HOST)
 
 
 class _QuietHandler(ChaliceRequestHandler):  # type: ignore[misc]

@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from chalice import Chalice
 from chalice.app import DynamoDBEventConfig, S3EventConfig, ScheduledEventConfig, SQSEventConfig
 
@@ -51,6 +50,7 @@ class Pump:
         endpoint_url: str,
         stage: str = "local",
         clock: Clock | None = None,
+        concurrency: int = CONCURRENCY,
         functions: Mapping[str, FunctionSettings] | None = None,
         mappings: Mapping[str, EventSourceMapping] | None = None,
     ) -> None:
@@ -59,6 +59,7 @@ class Pump:
         self.failed_events: list[FailedEvent] = []
         self._clock = clock or SystemClock()
         self._app = app
+        self._concurrency = min(concurrency, CONCURRENCY)
         self._functions = Functions(app, stage, self._clock, functions or {})
         self._mappings = mappings or {}
         self._client = _clients(session, endpoint_url)
@@ -166,8 +167,8 @@ class Pump:
 
     def _poll(self, source: Source) -> list[Task]:
         try:
-            return source.take(CONCURRENCY - len(self._running))
-        except (BotoCoreError, ClientError):
+            return source.take(self._concurrency - len(self._running))
+        except Exception:  # one source's trouble must not end the deliveries of the others
             _logger.exception("polling failed")
             return []
 
@@ -179,7 +180,7 @@ class Pump:
     def _run(self, task: Task) -> None:
         try:
             task()
-        except (BotoCoreError, ClientError):
+        except Exception:  # nobody waits for this thread, so that only the log can tell
             _logger.exception("settling an invocation failed")
         finally:
             self._running.discard(threading.current_thread())

@@ -106,7 +106,11 @@ def test_one_function_hears_of_creation_and_removal_so_that_they_cannot_race(
     assert isinstance(trigger, S3EventConfig)
     assert trigger.name == "label_uploaded_image"
     assert trigger.bucket == LOCAL["IMAGES_BUCKET"]
-    assert trigger.events == ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+    assert trigger.events == [
+        "s3:ObjectCreated:*",
+        "s3:ObjectRemoved:*",
+        "s3:LifecycleExpiration:*",
+    ]
 
 
 def test_a_handler_is_a_line_in_a_table_of_contents() -> None:

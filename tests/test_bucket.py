@@ -420,3 +420,20 @@ def test_a_signature_asks_for_nothing_over_the_network(in_frankfurt: Bucket) -> 
     in_frankfurt.presign_upload("car.png", DECLARED, 300)
 
     assert sent == []
+
+
+def test_an_archived_object_is_seen_but_cannot_be_read(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    put = s3.put_object(Bucket=bucket.name, Key=key, Body=b"12345", StorageClass="GLACIER")
+
+    found = bucket.look(key)
+
+    assert found is not None
+    assert (found.version_id, found.size, found.is_archived) == (put["VersionId"], 5, True)
+
+
+@pytest.mark.parametrize("code", ["KMS.DisabledException", "KMS.NotFoundException", "InvalidRequest"])
+def test_a_lost_key_is_lost_access(bucket: Bucket, client: "S3Client", code: str) -> None:
+    faults.plan(client.meta.events, "s3.GetObject", faults.xml_error(400, code))
+
+    with pytest.raises(AccessLost):
+        bucket.look("secret.png")

@@ -156,6 +156,23 @@ def test_the_bytes_decide_and_not_the_name(key: str, put: Put, label: Label, ser
     assert (image.status, image.content_type) == ("labelled", "image/jpeg")
 
 
+def test_an_archived_picture_has_failed_and_heals_by_another_upload(
+    s3: "S3Client", put: Put, label: Label, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    s3.put_object(
+        Bucket=services.settings.images_bucket, Key="old.png", Body=picture(), StorageClass="GLACIER"
+    )
+
+    outcome = label("old.png")
+
+    image = services.store.image("old.png", services.now())
+    assert image is not None
+    assert (outcome, image.status, image.reason) == (Outcome.FAILED, "failed", "archived")
+    assert rekognition.calls == {}
+    put("old.png", picture("Dog 90"))
+    assert label("old.png") is Outcome.LABELLED
+
+
 def test_what_rekognition_refuses_has_failed_and_is_not_asked_again(
     put: Put, label: Label, services: Services, rekognition: ScriptedRekognition
 ) -> None:
