@@ -149,6 +149,19 @@ def test_the_local_stage_names_what_the_template_makes() -> None:
     assert filled == {name: LOCAL[name] for name in names}
 
 
+def test_the_template_is_one_that_cloudformation_takes() -> None:
+    template = str(ROOT / ".chalice/resources.yaml")
+
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("cfn-lint")), template],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout + done.stderr == ""
+
+
 def test_chalice_gives_the_function_the_time_that_its_lease_counts_on() -> None:
     config = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["local"]
 
