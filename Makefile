@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OBJECTS := local_cloud/recognition/objects
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check format clean
+.PHONY: help run test check search format clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -32,7 +32,10 @@ check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint,
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+search: $(VENV)/installed  ## every order of events and every interleaving of two workers, in full: some minutes
+	$(BIN)/python -m pytest --exhaustive tests/test_convergence.py tests/test_interleaving.py
 
 format: $(VENV)/installed  ## let ruff set the code
 	$(BIN)/ruff format .

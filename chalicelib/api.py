@@ -43,6 +43,14 @@ CONFIDENCE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,30})?(E-[0-9]{1,2})?")  # a numbe
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z~[0-9a-f]{8}")
 
 
+PATTERNS = {
+    "content_type": "image/ and a subtype, in lower case",
+    "sha256": "64 hexadecimal digits, in lower case",
+    "metadata": "names of a-z, 0-9 and -, at most 64 characters long, and values of printable ASCII"
+    " that neither begin nor end with a space",
+}
+
+
 class Problem(Exception):
     """An answer that is no success, as its reader needs it: what is wrong, and what to do."""
 
@@ -234,7 +242,7 @@ def upload_request(request: Request) -> UploadRequest:
         asked = msgspec.json.decode(body or b"{}", type=UploadRequest)
         json.loads(body or b"{}", object_pairs_hook=_refuse_duplicates)
     except msgspec.ValidationError as error:
-        raise _unprocessable(str(error)) from error
+        raise _unprocessable(_plain(str(error))) from error
     except ValueError as error:
         raise bad_request(f"The body must be one JSON object in UTF-8: {error}.") from error
     if sum(len(name) + len(value) for name, value in asked.metadata.items()) > MAX_METADATA:
@@ -265,7 +273,9 @@ def label_of(an_image: Image, name: str) -> Response:
     for label in an_image.labels:
         if model.label_key(label.name) == wanted:
             return Response(_label_of(an_image, label))
-    raise not_found("This image has no such label.")
+    if an_image.status is Status.LABELLED:
+        raise not_found("This image has no such label.")
+    raise not_found(f"This image has no such label; its status is {an_image.status}.")
 
 
 def expected_upload(upload: ExpectedUpload) -> Response:
@@ -290,6 +300,12 @@ def _unavailable() -> Problem:
         "A service behind this API gives no answer at the moment; try again shortly.",
         {"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
+
+
+def _plain(error: str) -> str:
+    """msgspec's message, with words for a pattern."""
+    field = re.search(r"matching regex .* `\$\.(\w+)", error)
+    return f"{field[1]}: {PATTERNS[field[1]]}." if field else error
 
 
 def _unprocessable(detail: str) -> Problem:

@@ -2,4 +2,4 @@
 
 from aws_lambda_powertools import Logger
 
-logger = Logger(service="image-labeller")
+logger = Logger(service="image-labeller", level="INFO")  # app.py sets the level that Settings has checked

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from local_cloud.cloud import PROJECT, LocalCloud
+from chalicelib.settings import Settings, SettingsError
+from local_cloud.cloud import PROJECT, LocalCloud, stage_variables
 from local_cloud.endpoint import PortInUseError
 from local_cloud.recognition import ConfigurationError, recogniser_from
 from local_cloud.tour import follow_log, label_samples, show_way_on
@@ -21,31 +22,52 @@ def main() -> int:
     arguments = _parse_arguments()
     stopped = _stop_on_signals()
     try:
+        Settings.from_env({**os.environ, **stage_variables()})
         recogniser = recogniser_from(os.environ)
         with LocalCloud(recogniser, arguments.endpoint_port, arguments.api_port) as cloud:
             follow_log(console)
             for sentence in recogniser.missing:
-                console.print(f"[yellow]Not recognised here:[/] {sentence}")
+                console.print(sentence, style="yellow", markup=False)
             recogniser.warm_up()
-            example = label_samples(cloud, arguments.samples, console, stopped)
-            show_way_on(cloud, example, console)
+            _show_tour(cloud, arguments.samples, stopped)
             stopped.wait()
             console.print("Stopping; what was uploaded goes with it.")
     except PortInUseError as error:
         console.print(f"{error}: stop that, or choose others with --endpoint-port and --api-port.")
         return 2
-    except ConfigurationError as error:
+    except (ConfigurationError, SettingsError) as error:
         console.print(str(error), markup=False)
         return 2
     return 0
 
 
+def _show_tour(cloud: LocalCloud, samples: Path, stopped: threading.Event) -> None:
+    example = label_samples(cloud, samples, console, stopped)
+    if not stopped.is_set():
+        show_way_on(cloud, example, console)
+
+
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_cloud", description=__doc__)
-    parser.add_argument("--endpoint-port", type=int, default=4566, help="AWS's services (default: 4566)")
-    parser.add_argument("--api-port", type=int, default=8080, help="the app's API (default: 8080)")
-    parser.add_argument("--samples", type=Path, default=PROJECT / "samples", help="pictures to begin with")
-    return parser.parse_args()
+    parser.add_argument("--endpoint-port", type=_port, default=4566, help="AWS's services (default: 4566)")
+    parser.add_argument("--api-port", type=_port, default=8080, help="the app's API (default: 8080)")
+    parser.add_argument("--samples", type=_folder, default=PROJECT / "samples", help="pictures to begin with")
+    arguments = parser.parse_args()
+    if arguments.endpoint_port == arguments.api_port:
+        parser.error("--endpoint-port and --api-port must differ")
+    return arguments
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return Path(text).resolve()
 
 
 def _stop_on_signals() -> threading.Event:

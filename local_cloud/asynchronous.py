@@ -69,7 +69,9 @@ class AsynchronousInvocations:
             return None
         if invocation.attempts > len(_RETRY_AFTER):
             return self._give_up(invocation, "RetriesExhausted")
-        return self._push(self._clock.time() + _RETRY_AFTER[invocation.attempts - 1], invocation)
+        pause = _RETRY_AFTER[invocation.attempts - 1]
+        _logger.warning("%s is tried again in %d seconds", invocation.function.name, pause)
+        return self._push(self._clock.time() + pause, invocation)
 
     def _give_up(self, invocation: _Invocation, condition: str) -> None:
         _logger.error("gave up an event of %s: %s", invocation.function.name, condition)

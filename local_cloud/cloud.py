@@ -17,7 +17,7 @@ from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, LocalDevServer, create_local_server
 
 from local_cloud import resources
-from local_cloud.endpoint import HOST, Endpoint, PortInUseError
+from local_cloud.endpoint import HOST, Endpoint, PortInUseError, check_free
 from local_cloud.pump import Pump
 from local_cloud.recognition import Recogniser
 from local_cloud.rekognition import LocalRekognition
@@ -40,6 +40,7 @@ class LocalCloud:
 
     def start(self) -> Self:
         """Raises PortInUseError, with nothing left running."""
+        check_free(self._api_port)  # it would be late to find out after the rest has started
         self._endpoint.start()
         try:
             self._start_app()

@@ -181,6 +181,11 @@ class _RequestHandler(MotoRequestHandler):  # type: ignore[misc]
         _logger.log(logging.ERROR if kind == "error" else logging.DEBUG, message, *args)
 
 
+def check_free(port: int) -> None:
+    """Raises PortInUseError."""
+    _listen(port).close()
+
+
 def _listen(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,6 +6,7 @@
 import copy
 import functools
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,8 @@ Function = Callable[..., Any]
 
 def apply() -> None:
     """Mend moto; a second call changes nothing."""
+    # Of what the template says, a bucket policy is the one thing that has no meaning here.
+    warnings.filterwarnings("ignore", "Tried to parse AWS::S3::BucketPolicy", UserWarning)
     moto_server.DISABLE_GLOBAL_CORS = True  # S3 answers CORS by the bucket's own rules only
     dynamodb_models.copy = _CopyExceptTables
     _mend(dynamodb_models.DynamoDBBackend, "transact_write_items", _transact_write_items)

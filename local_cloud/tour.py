@@ -113,9 +113,10 @@ Ask what is in it, and which pictures show a {example.label.lower()}:
   curl {api}/images/{image_id(key)}/labels/{label}
   curl '{api}/labels/{label}/images?min_confidence=60'
 
-Upload through the API: the answer says where to PUT the picture, and with which headers.
+Upload through the API, whose answer says where to PUT the picture, and with which headers:
 
-  curl -X POST {api}/images
+  url=$(curl -s -X POST {api}/images | sed -E 's/.*"upload_url":"([^"]+)".*/\\1/')
+  curl -X PUT -H 'If-None-Match: *' --upload-file {_relative(example.path)} "$url"
 
 Ctrl-C stops it all and forgets the pictures.
 """

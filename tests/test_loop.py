@@ -102,19 +102,22 @@ def test_the_samples_show_what_anybody_sees_in_them(cloud: RunningCloud) -> None
 
 
 def test_the_printed_commands_work_to_the_letter(cloud: RunningCloud) -> None:
-    export, upload, *asking, create = cloud.commands
+    export, upload, *asking, announce, put = cloud.commands
     uploaded = _shell(cloud, f"{export}\n{upload}")
     key = upload.split(f"s3://{cloud.bucket}/")[1]
     labelled(cloud.api, key)
 
-    answers = [json.loads("".join(_shell(cloud, f"{export}\n{command}"))) for command in (*asking, create)]
+    answers = [json.loads("".join(_shell(cloud, f"{export}\n{command}"))) for command in asking]
+    put_to = _shell(cloud, f"{announce}\n{put}\necho $url")[-1]
 
     assert "upload:" in "".join(uploaded)
-    by_key, image, label, showing, created = answers
+    by_key, image, label, showing = answers
     assert by_key["items"][0]["source_file"] == image["source_file"] == key
     assert label in [{**label, **each} for each in image["labels"]]
     assert key in [item["source_file"] for item in showing["items"]]
-    assert created["status"] == "awaiting_upload"
+    assert "Cat" in names(labelled(cloud.api, f"uploads/{put_to.split('/uploads/')[1].split('?')[0]}")) or (
+        not shutil.which("node")
+    )
 
 
 def test_a_picture_goes_up_through_the_api_by_a_presigned_url(cloud: RunningCloud) -> None:
@@ -205,10 +208,41 @@ def test_a_port_in_use_is_one_clear_sentence(option: str, tmp_path: Path) -> Non
     assert sentence.startswith(f"Port {port} on 127.0.0.1 is in use")
 
 
-def test_a_wrong_setting_is_one_clear_sentence() -> None:
-    done = _run("-m", "local_cloud", RECOGNISER="magic")
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        pytest.param({"RECOGNISER": "magic"}, "RECOGNISER is local or aws, not 'magic'.\n", id="recogniser"),
+        pytest.param(
+            {"LOG_LEVEL": "loud", "MIN_CONFIDENCE": "200"},
+            "MIN_CONFIDENCE must be a number from 0 to 100, not '200'; "
+            "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'loud'\n",
+            id="settings",
+        ),
+    ],
+)
+def test_wrong_settings_are_one_clear_sentence(variables: dict[str, str], sentence: str) -> None:
+    done = _run("-m", "local_cloud", **variables)
 
-    assert (done.returncode, done.stdout) == (2, "RECOGNISER is local or aws, not 'magic'.\n")
+    assert (done.returncode, done.stdout) == (2, sentence)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        pytest.param(["--api-port=80000"], "'80000' is no port from 1 to 65535", id="no_port"),
+        pytest.param(
+            ["--api-port=4567", "--endpoint-port=4567"],
+            "--endpoint-port and --api-port must differ",
+            id="one_port",
+        ),
+        pytest.param(["--samples=/nowhere"], "there is no folder '/nowhere'", id="no_folder"),
+    ],
+)
+def test_wrong_options_are_one_clear_sentence(options: list[str], sentence: str) -> None:
+    done = _run("-m", "local_cloud", *options)
+
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1].endswith(sentence)
 
 
 def test_an_old_python_is_one_clear_sentence(tmp_path: Path) -> None:
