@@ -5,7 +5,7 @@ Events are hints and the bucket is the truth: nothing in an event counts but the
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from chalicelib.bucket import Bucket
@@ -17,6 +17,12 @@ from chalicelib.rekognition import Rekognition, refuse_unfit
 from chalicelib.store import Attempt, Store
 
 LOOKS = 5  # each look after the first means that somebody changed the row in between
+
+
+@dataclass(frozen=True)
+class Result:
+    outcome: Outcome
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,39 +51,40 @@ class Labelling:
         """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost."""
         started = self.now()
         try:
-            outcome = self._label(key)
+            result = self._label(key)
         except Retryable as failure:
             logger.warning(str(failure), extra={"image": key, "outcome": type(failure).__name__})
             raise
         milliseconds = round((self.now() - started).total_seconds() * 1000)
-        logger.info(outcome, extra={"image": key, "outcome": outcome, "milliseconds": milliseconds})
-        return outcome
+        facts = {"image": key, **asdict(result), "milliseconds": milliseconds}
+        logger.info(result.outcome, extra=facts)
+        return result.outcome
 
-    def _label(self, key: str) -> Outcome:
+    def _label(self, key: str) -> Result:
         # A row is read before the look that decides over it. So whoever claims on the run that he read
         # has seen the bucket later than whoever wrote that run, and no clocks need to be compared.
         row: Claim | None = None
         for _ in range(LOOKS):
             result = self._act(key, self.bucket.look(key), row)
-            if isinstance(result, Outcome):
+            if isinstance(result, Result):
                 return result
             row = result
         raise Contended(f"the row changed at each of {LOOKS} looks")
 
-    def _act(self, key: str, found: StoredObject | None, row: Claim | None) -> Outcome | Claim:
-        """The outcome of this look, or the row in its way, which asks for another look."""
+    def _act(self, key: str, found: StoredObject | None, row: Claim | None) -> Result | Claim:
+        """The result of this look, or the row in its way, which asks for another look."""
         if row is None or not self._settled(row, found):
             run = secrets.token_hex(16)
             attempt = self._take(key, found, run, row)
             if attempt.won:
-                return self._answer(found, run, attempt.row) if found else Outcome.REMOVED
+                return self._answer(found, run, attempt.row) if found else Result(Outcome.REMOVED)
             row = attempt.row
         settled = self._settled(row, found)
         if settled is not Outcome.DUPLICATE:
-            return settled or row
+            return Result(settled) if settled else row
         # Somebody who saw the bucket before us may still be about to write on the row as it stands.
         attempt = self.store.fence(key, secrets.token_hex(16), row)
-        return Outcome.DUPLICATE if attempt.won else attempt.row
+        return Result(settled) if attempt.won else attempt.row
 
     def _settled(self, row: Claim, found: StoredObject | None) -> Outcome | None:
         version = found.version if found else None
@@ -93,7 +100,7 @@ class Labelling:
             return self.store.bury(key, run, row, now)
         return self.store.claim(found, run, row, now, self.lease_seconds)
 
-    def _answer(self, found: StoredObject, run: str, before: Claim) -> Outcome | Claim:
+    def _answer(self, found: StoredObject, run: str, before: Claim) -> Result | Claim:
         try:
             answer = self._detect(found)
             committed = self.store.commit(found, run, answer, before.label_keys, self.now())
@@ -102,7 +109,7 @@ class Labelling:
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
-        return Outcome(answer.status) if committed else Outcome.SUPERSEDED
+        return Result(Outcome(answer.status), answer.reason) if committed else Result(Outcome.SUPERSEDED)
 
     def _release(self, key: str, run: str) -> None:
         try:

@@ -139,7 +139,8 @@ class _ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        facts = (getattr(record, name, None) for name in ("image", "outcome", "milliseconds"))
-        image, outcome, milliseconds = facts
+        facts = (getattr(record, name, None) for name in ("image", "outcome", "reason", "milliseconds"))
+        image, outcome, reason, milliseconds = facts
         took = f"{milliseconds} ms" if milliseconds is not None else record.getMessage()
-        self._console.print(f"{image}: {outcome}, {took}", style="dim", markup=False)
+        told = ", ".join(fact for fact in (outcome, reason, took) if fact)
+        self._console.print(f"{image}: {told}", style="dim", markup=False)

@@ -436,19 +436,32 @@ def test_an_error_that_nobody_foresaw_stays_what_it_is(put: Put, label: Label, e
         label("car.png")
 
 
-def test_each_outcome_is_one_line_of_json(put: Put, label: Label, caplog: pytest.LogCaptureFixture) -> None:
-    put("car.png", picture("Car 90"))
+@pytest.mark.parametrize(
+    ("body", "outcome", "reason"),
+    [(picture("Car 90"), "labelled", None), (b"no picture", "failed", "unsupported_format")],
+    ids=["labelled", "failed"],
+)
+def test_each_outcome_is_one_line_of_json(
+    body: bytes,
+    outcome: str,
+    reason: str | None,
+    put: Put,
+    label: Label,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    put("car.png", body)
 
     label("car.png")
 
     [line] = [logger.registered_formatter.format(record) for record in caplog.records]
     logged = json.loads(line)
-    facts = {name: logged[name] for name in ("level", "image", "outcome", "service")}
+    facts = {name: logged.get(name) for name in ("level", "service", "image", "outcome", "reason")}
     assert facts == {
         "level": "INFO",
-        "image": "car.png",
-        "outcome": "labelled",
         "service": "image-labeller",
+        "image": "car.png",
+        "outcome": outcome,
+        "reason": reason,
     }
 
 
