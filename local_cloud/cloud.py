@@ -18,6 +18,7 @@ from chalice.local import ChaliceRequestHandler, LocalDevServer, create_local_se
 
 from local_cloud import resources
 from local_cloud.endpoint import HOST, Endpoint, PortInUseError, check_free
+from local_cloud.functions import FunctionSettings
 from local_cloud.pump import Pump
 from local_cloud.recognition import Recogniser
 from local_cloud.rekognition import LocalRekognition
@@ -86,6 +87,7 @@ class LocalCloud:
             endpoint_url=self.endpoint_url,
             stage=STAGE,
             concurrency=os.cpu_count() or 1,
+            functions=dict.fromkeys(app.handler_map, FunctionSettings(_stage()["lambda_timeout"])),
         )
         self._endpoint.on_object_event = self._pump.accept
         self._endpoint.on_write = self._pump.wake
@@ -101,8 +103,7 @@ class LocalCloud:
 
 def stage_variables() -> dict[str, str]:
     """The environment of the stage `local`, as `chalice local` sets it too."""
-    config = json.loads((PROJECT / ".chalice/config.json").read_text())
-    variables: dict[str, str] = config["stages"][STAGE]["environment_variables"]
+    variables: dict[str, str] = _stage()["environment_variables"]
     return variables
 
 
@@ -110,6 +111,10 @@ def enter_stage(endpoint_url: str) -> None:
     for name in filter(_FOREIGN.fullmatch, list(os.environ)):
         del os.environ[name]
     os.environ.update(stage_variables(), AWS_ENDPOINT_URL=endpoint_url, NO_PROXY=HOST, no_proxy=HOST)
+
+
+def _stage() -> Any:
+    return json.loads((PROJECT / ".chalice/config.json").read_text())["stages"][STAGE]
 
 
 class _QuietHandler(ChaliceRequestHandler):  # type: ignore[misc]

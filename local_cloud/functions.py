@@ -1,4 +1,4 @@
-"""The app's functions as Lambda runs them: a name, a context, a time limit, and an outcome."""
+"""The app's functions as Lambda runs them: a name, a context and an outcome. None is ended for its time."""
 
 import json
 import logging
