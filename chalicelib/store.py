@@ -34,12 +34,9 @@ PASSING: Codes = {
     "TransactionConflict": Contended,
 }
 UNCLAIMED = Claim(run=None, committed_run=None, version=None, lease_until=0, label_keys=())
-
-
-T = TypeVar("T")
-
 EMPTY: rows.Row = {}
 
+T = TypeVar("T")
 Expected = Mapping[str, str | None]  # attributes that must be as expected; None: absent
 Position = tuple[str, ...]  # of an image in a list; empty before the first
 
