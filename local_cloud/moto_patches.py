@@ -5,6 +5,7 @@
 
 import copy
 import functools
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ def apply() -> None:
     """Mend moto; a second call changes nothing."""
     # Of what the template says, a bucket policy is the one thing that has no meaning here.
     warnings.filterwarnings("ignore", "Tried to parse AWS::S3::BucketPolicy", UserWarning)
+    logging.getLogger("moto").addFilter(_is_no_bucket_policy)
     moto_server.DISABLE_GLOBAL_CORS = True  # S3 answers CORS by the bucket's own rules only
     dynamodb_models.copy = _CopyExceptTables
     _mend(dynamodb_models.DynamoDBBackend, "transact_write_items", _transact_write_items)
@@ -60,6 +62,10 @@ def apply() -> None:
     _mend_cloudformation(s3_models.FakeBucket, _configure_bucket)
     _mend_cloudformation(table_models.Table, _configure_table)
     moto_server.BackendRequest.want_form_data_parsed = property(_want_form_data_parsed)
+
+
+def _is_no_bucket_policy(record: logging.LogRecord) -> bool:
+    return "AWS::S3::BucketPolicy" not in record.getMessage()
 
 
 def _mend(owner: type, name: str, mending: Callable[[Function], Function]) -> None:

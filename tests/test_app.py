@@ -835,3 +835,12 @@ def test_an_event_that_comes_twice_costs_one_look_at_the_picture(
 
 def test_the_app_shows_nobody_its_stack_traces(app_module: ModuleType) -> None:
     assert app_module.app.debug is False
+
+
+def test_a_label_of_a_picture_that_is_not_yet_labelled_is_a_problem_that_says_so(api: ApiClient) -> None:
+    expected = api.post("images").body
+
+    answer = api.get("images", expected["image_id"], "labels", "dog")
+
+    detail = "This image has no such label; its status is awaiting_upload."
+    assert (answer.status, answer.body) == (404, problem(404, "Not Found", detail))

@@ -14,7 +14,7 @@ from chalicelib.log import logger
 from chalicelib.model import Outcome
 from chalicelib.services import Services
 from tests.catalogue import Catalogue, Rows
-from tests.faults import after, cancelled, json_error, lose_answer, plan, xml_error
+from tests.faults import after, cancelled, json_error, lose_answer, plan, through, xml_error
 from tests.pictures import picture
 from tests.scripted_rekognition import ScriptedRekognition
 
@@ -400,6 +400,17 @@ def test_a_commit_that_fails_releases_the_lease(put: Put, label: Label, events: 
         label("car.png")
 
     assert label("car.png") is Outcome.LABELLED
+
+
+def test_a_release_that_fails_too_does_not_hide_what_failed_first(
+    put: Put, label: Label, events: Any, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 90"))
+    rekognition.failures.append((400, "AccessDeniedException"))
+    plan(events, "dynamodb.UpdateItem", through, *[json_error(500, "InternalServerError")] * 2)
+
+    with pytest.raises(AccessLost):
+        label("car.png")
 
 
 def test_a_row_that_changes_at_every_look_is_left_to_a_later_try(

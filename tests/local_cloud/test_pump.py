@@ -205,8 +205,9 @@ def test_a_failure_is_logged_with_its_function_and_request(
     with caplog.at_level(logging.WARNING):
         pump.drain()
 
-    [record] = caplog.records
+    record, retry = caplog.records
     assert vars(record)["function_name"] == "tiny-local-fail"
+    assert retry.getMessage() == "tiny-local-fail is tried again in 60 seconds"
     assert vars(record)["aws_request_id"]
     assert "the reason" in caplog.text
 
