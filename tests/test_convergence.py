@@ -150,6 +150,7 @@ def test_every_order_of_delivery_ends_as_the_bucket_is(
                 handle(event)
 
             assert catalogue.said(key) == catalogue.expected(key), (history, order)
+            catalogue.forget(key)
 
 
 def test_deliveries_between_the_steps_end_as_the_bucket_is(
@@ -172,6 +173,7 @@ def test_deliveries_between_the_steps_end_as_the_bucket_is(
                 handle(event)
 
         assert catalogue.said(key) == catalogue.expected(key), (history, gaps)
+        catalogue.forget(key)
 
 
 def test_duplicates_in_any_order_cost_one_call_for_each_version_that_was_seen(
