@@ -1,0 +1,150 @@
+"""S3."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import moto.s3.models as s3_models
+import moto.s3.responses as s3_responses
+
+from local_cloud.moto_patches.mending import Function, is_true, mend, mend_cloudformation
+
+
+def apply() -> None:
+    mend(s3_models.S3Backend, "put_object", _put_object)
+    mend(s3_models.S3Backend, "delete_object", _delete_object)
+    mend(s3_responses.S3Response, "delete_object", _answer_delete_object)
+    mend(s3_responses.S3Response, "copy_object", _answer_copy_object)
+    mend_cloudformation(s3_models.FakeBucket, _configure_bucket)
+
+
+def _put_object(original: Function) -> Function:
+    """On a bucket with suspended versioning a put replaces the null version only (moto: all versions)."""
+
+    def put_object(self: Any, bucket_name: str, key_name: str, *args: Any, **kwargs: Any) -> Any:
+        bucket = self.get_bucket(bucket_name)
+        kept = _versions(bucket, key_name) if bucket.versioning_status == "Suspended" else []
+        dict.__setitem__(bucket.keys, key_name, [version for version in kept if _is_null(version)])
+        try:
+            return original(self, bucket_name, key_name, *args, **kwargs)
+        finally:
+            numbered = [version for version in kept if not _is_null(version)]
+            dict.__setitem__(bucket.keys, key_name, numbered + bucket.keys.getlist(key_name))
+
+    def put_object_unless_suspended(self: Any, bucket_name: str, *args: Any, **kwargs: Any) -> Any:
+        suspended = self.get_bucket(bucket_name).versioning_status == "Suspended"
+        return (put_object if suspended else original)(self, bucket_name, *args, **kwargs)
+
+    return put_object_unless_suspended
+
+
+def _delete_object(original: Function) -> Function:
+    """Once a bucket has had versioning, deleting a key adds a delete marker, also when there is no such key
+    (moto: does nothing then, and forgets all versions when versioning is suspended)."""
+
+    def delete_object(
+        self: Any, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
+    ) -> tuple[bool, dict[str, Any]]:
+        bucket = self.get_bucket(bucket_name)
+        if bucket.versioning_status and version_id is None:
+            marker = _mark_deleted(self, bucket, key_name)
+            return True, {"version-id": marker.version_id, "delete-marker": "true"}
+        with _versioned(bucket):
+            deleted: tuple[bool, dict[str, Any]] = original(self, bucket_name, key_name, version_id, bypass)
+            return deleted
+
+    return delete_object
+
+
+@contextmanager
+def _versioned(bucket: Any) -> Iterator[None]:
+    """moto looks for the version only where versioning is on at the moment."""
+    status = bucket.versioning_status
+    bucket.versioning_status = "Enabled" if status else status
+    try:
+        yield
+    finally:
+        bucket.versioning_status = status
+
+
+def _mark_deleted(backend: Any, bucket: Any, key_name: str) -> Any:
+    versions = _versions(bucket, key_name)
+    region = backend.region_name
+    stand_in = s3_models.FakeKey(key_name, b"", account_id=backend.account_id, region_name=region)
+    marker = s3_models.FakeDeleteMarker(key=versions[-1] if versions else stand_in)
+    if bucket.versioning_status == "Suspended":
+        marker._version_id = "null"
+        versions = [version for version in versions if not _is_null(version)]
+    dict.__setitem__(bucket.keys, key_name, [*versions, marker])
+    return marker
+
+
+def _versions(bucket: Any, key_name: str) -> list[Any]:
+    return list(bucket.keys.getlist(key_name, []))
+
+
+def _is_null(version: Any) -> bool:
+    return str(version.version_id) == "null"
+
+
+def _answer_delete_object(original: Function) -> Function:
+    """If-Match: `*` means any object that is there; none there fails the condition, as every mismatch does:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html"""
+
+    def delete_object(self: Any) -> Any:
+        if condition := self.headers.get("If-Match"):
+            current = self.backend.get_object(self.bucket_name, self.parse_key_name())
+            if current is None:
+                raise s3_responses.PreconditionFailed("If-Match")
+            if condition == "*":
+                self.headers = {
+                    name: value for name, value in self.headers.items() if name.lower() != "if-match"
+                }
+        return original(self)
+
+    return delete_object
+
+
+def _answer_copy_object(original: Function) -> Function:
+    """A copy may ask for the source to be what it was looked at (moto knows only the opposite)."""
+
+    def copy_object(self: Any) -> Any:
+        if condition := self.headers.get("x-amz-copy-source-if-match"):
+            path, _, query = self.headers["x-amz-copy-source"].partition("?")
+            bucket, _, key = unquote(path).lstrip("/").partition("/")
+            version_id = dict(parse_qsl(query)).get("versionId")
+            source = self.backend.get_object(bucket, key, version_id=version_id)
+            if source and condition != "*" and condition.strip('"') != source.etag.strip('"'):
+                raise s3_responses.PreconditionFailed("x-amz-copy-source-If-Match")
+        return original(self)
+
+    return copy_object
+
+
+def _configure_bucket(bucket: Any, properties: dict[str, Any]) -> None:
+    """moto's CloudFormation passes these over without a word."""
+    if versioning := properties.get("VersioningConfiguration"):
+        bucket.versioning_status = versioning["Status"]
+    if cors := properties.get("CorsConfiguration"):
+        bucket.set_cors([_cors_rule(rule) for rule in cors["CorsRules"]])
+    if block := properties.get("PublicAccessBlockConfiguration"):
+        bucket.public_access_block = s3_models.PublicAccessBlock(
+            *(str(is_true(block.get(name, False))).lower() for name in _PUBLIC_ACCESS)
+        )
+
+
+_PUBLIC_ACCESS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+_CORS_NAMES = {
+    "AllowedMethods": "AllowedMethod",
+    "AllowedOrigins": "AllowedOrigin",
+    "AllowedHeaders": "AllowedHeader",
+    "ExposedHeaders": "ExposeHeader",
+    "MaxAge": "MaxAgeSeconds",
+    "Id": "ID",
+}
+
+
+def _cors_rule(rule: dict[str, Any]) -> dict[str, Any]:
+    named = {_CORS_NAMES[name]: value for name, value in rule.items()}
+    return named | ({"MaxAgeSeconds": str(named["MaxAgeSeconds"])} if "MaxAgeSeconds" in named else {})
