@@ -2,12 +2,14 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
 MAX_LABEL_TIMEOUT = 150  # seconds: Lambda tries a last time 180 s after a crash, and the lease must be over
+STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every metric, and part of names on AWS
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -17,6 +19,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
+    stage: str
     images_bucket: str
     images_table: str
     min_confidence: float = 50.0
@@ -30,6 +33,7 @@ class Settings:
         """Reads the environment; raises SettingsError with all its problems in one message."""
         variables = _Variables(environ)
         settings = cls(
+            stage=variables.name("STAGE"),
             images_bucket=variables.text("IMAGES_BUCKET"),
             images_table=variables.text("IMAGES_TABLE"),
             min_confidence=variables.number("MIN_CONFIDENCE", cls.min_confidence, 0, 100),
@@ -59,6 +63,14 @@ class _Variables:
         value = self.environ.get(name, "").strip()
         if not value:
             self.problems.append(f"{name} is missing")
+        return value
+
+    def name(self, name: str) -> str:
+        value = self.text(name)
+        if value and not STAGE_NAME.fullmatch(value):
+            self.problems.append(
+                f"{name} must be up to 15 small letters and digits, a letter first, not {value!r}"
+            )
         return value
 
     def number(self, name: str, default: float, least: float, most: float) -> float:

@@ -67,7 +67,7 @@ def settings(session: boto3.Session) -> Settings:
     """Settings for a stage that only this test has."""
     stage = f"t{secrets.token_hex(6)}"
     outputs = resources.create(session, stage, ROOT / ".chalice/resources.yaml")
-    return Settings(images_bucket=outputs["ImagesBucket"], images_table=outputs["ImagesTable"])
+    return Settings(stage, images_bucket=outputs["ImagesBucket"], images_table=outputs["ImagesTable"])
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from chalicelib.services import PATIENCE, REKOGNITION_PATIENCE, Services
 from chalicelib.settings import Settings
 from tests import faults
 
-SETTINGS = Settings("pictures", "images", min_confidence=60.0, max_labels=7, upload_url_seconds=300)
+SETTINGS = Settings("local", "pictures", "images", min_confidence=60.0, max_labels=7, upload_url_seconds=300)
 FOUND = StoredObject("car.png", "v1", "etag", 1, None, datetime(2026, 1, 2, tzinfo=UTC), {}, b"")
 
 LEAST_TIMEOUT = 60  # seconds, of the labelling function

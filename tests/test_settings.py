@@ -5,11 +5,12 @@ import pytest
 
 from chalicelib.settings import Settings, SettingsError
 
-NAMED = {"IMAGES_BUCKET": "pictures", "IMAGES_TABLE": "images"}
+NAMED = {"STAGE": "local", "IMAGES_BUCKET": "pictures", "IMAGES_TABLE": "images"}
 
 
-def test_bucket_and_table_are_enough() -> None:
+def test_stage_bucket_and_table_are_enough() -> None:
     assert Settings.from_env(NAMED) == Settings(
+        stage="local",
         images_bucket="pictures",
         images_table="images",
         min_confidence=50.0,
@@ -22,6 +23,7 @@ def test_bucket_and_table_are_enough() -> None:
 
 def test_every_setting_is_read() -> None:
     environ = {
+        "STAGE": "local",
         "IMAGES_BUCKET": " pictures ",
         "IMAGES_TABLE": "images",
         "MIN_CONFIDENCE": "12.5",
@@ -33,6 +35,7 @@ def test_every_setting_is_read() -> None:
     }
 
     assert Settings.from_env(environ) == Settings(
+        stage="local",
         images_bucket="pictures",
         images_table="images",
         min_confidence=12.5,
@@ -51,6 +54,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 
 def test_all_problems_are_in_one_message() -> None:
     environ = {
+        "STAGE": "Dev-1",
         "IMAGES_TABLE": "  ",
         "MIN_CONFIDENCE": "high",
         "MAX_LABELS": "46",
@@ -63,6 +67,7 @@ def test_all_problems_are_in_one_message() -> None:
         Settings.from_env(environ)
 
     assert str(raised.value) == (
+        "STAGE must be up to 15 small letters and digits, a letter first, not 'Dev-1'; "
         "IMAGES_BUCKET is missing; IMAGES_TABLE is missing; "
         "MIN_CONFIDENCE must be a number from 0 to 100, not 'high'; "
         "MAX_LABELS must be a whole number from 1 to 45, not '46'; "
@@ -89,6 +94,8 @@ def test_a_blank_value_is_none(name: str, blank: str) -> None:
         ("UPLOAD_URL_SECONDS", "upload_url_seconds", "900", 900),
         ("LABEL_TIMEOUT_SECONDS", "label_timeout_seconds", "150", 150),
         ("LOG_LEVEL", "log_level", "ERROR", "ERROR"),
+        ("STAGE", "stage", "d", "d"),
+        ("STAGE", "stage", "d23456789012345", "d23456789012345"),
     ],
 )
 def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) -> None:
@@ -115,6 +122,10 @@ def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) 
         ("LABEL_TIMEOUT_SECONDS", "59"),
         ("LABEL_TIMEOUT_SECONDS", "151"),
         ("LOG_LEVEL", "debug"),
+        ("STAGE", "d234567890123456"),
+        ("STAGE", "1st"),
+        ("STAGE", "dev-notify"),
+        ("STAGE", "dév"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused_by_name(name: str, text: str) -> None:
@@ -123,11 +134,11 @@ def test_what_is_out_of_bounds_is_refused_by_name(name: str, text: str) -> None:
 
 
 def test_a_lease_outlives_the_function() -> None:
-    assert Settings("pictures", "images", label_timeout_seconds=60).lease_seconds == 70
+    assert Settings("local", "pictures", "images", label_timeout_seconds=60).lease_seconds == 70
 
 
 def test_settings_do_not_change() -> None:
-    settings = Settings("pictures", "images")
+    settings = Settings("local", "pictures", "images")
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.max_labels = 1  # type: ignore[misc]
