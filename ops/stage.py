@@ -1,18 +1,19 @@
 """One deployment of the app: its names, its part of config.json, and what Chalice noted of it."""
 
 import json
-import re
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chalicelib.settings import STAGE_NAME
 from ops.problems import Problem
 
 APP = "image-labeller"
 LOCAL = "local"
+API_HANDLER = "api_handler"
 PROJECT = Path(__file__).parent.parent
-# No dashes: the API function of a stage `dev-notify` would be the function `notify` of the stage `dev`.
-_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Stage:
     project: Path = PROJECT
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        # No dashes: the API function of a stage `dev-notify` would be the function `notify` of `dev`.
+        if not STAGE_NAME.fullmatch(self.name):
             raise Problem(
                 f"{self.name!r} is no name for a stage: "
                 "take up to 15 small letters and digits, a letter first."
@@ -30,8 +32,13 @@ class Stage:
             raise Problem("The stage `local` is this machine's own: `make run` runs it. Take another name.")
 
     @property
+    def prefix(self) -> str:
+        """What begins the names of all that is the stage's, before a dash; the API's function has no more."""
+        return f"{APP}-{self.name}"
+
+    @property
     def stack_name(self) -> str:
-        return f"{APP}-{self.name}-resources"
+        return f"{self.prefix}-resources"
 
     @property
     def config_file(self) -> Path:
@@ -41,18 +48,101 @@ class Stage:
     def deployed_file(self) -> Path:
         return self.project / f".chalice/deployed/{self.name}.json"
 
+    @property
+    def policies_folder(self) -> Path:
+        return self.project / f".chalice/policies/{self.name}"
+
+    def owns(self, name: str) -> bool:
+        """Whether something on AWS is the stage's, by its name."""
+        return name == self.prefix or name.startswith(f"{self.prefix}-")
+
     def function_name(self, handler: str) -> str:
         """A function's name on AWS; Chalice gives the API's function that of the stage itself."""
-        return f"{APP}-{self.name}" + ("" if handler == "api_handler" else f"-{handler}")
+        return self.prefix + ("" if handler == API_HANDLER else f"-{handler}")
+
+    def handler(self, function_name: str) -> str:
+        return function_name.removeprefix(self.prefix).removeprefix("-") or API_HANDLER
+
+    def role_name(self, handler: str) -> str:
+        return f"{self.prefix}-{handler}"
+
+    def buckets(self, account: str, region: str) -> list[str]:
+        """Of the pictures, of those in quarantine, and of what is derived from them."""
+        kinds = (APP, "labeller-quarantine", "labeller-derived")
+        return [f"{kind}-{self.name}-{account}-{region}" for kind in kinds]
+
+    @property
+    def tables(self) -> list[str]:
+        return [f"{self.prefix}-{table}" for table in ("images", "terms", "state")]
+
+    @property
+    def secret(self) -> str:
+        return f"{self.prefix}-signing"
+
+    def document(self) -> dict[str, Any]:
+        """The whole of config.json, which has stages."""
+        document = read_json(self.config_file)
+        if document is None:
+            raise Problem(f"There is no {self.config_file}: run this in the project's folder, and see git.")
+        if not isinstance(document, dict) or not isinstance(document.setdefault("stages", {}), dict):
+            raise Problem(
+                f"{self.config_file} has no `stages` as Chalice wants them: see git for an older one."
+            )
+        return document
 
     def config(self) -> dict[str, Any]:
         """The stage's part of config.json; empty where it has none."""
-        stages: dict[str, dict[str, Any]] = json.loads(self.config_file.read_text())["stages"]
-        return stages.get(self.name, {})
+        config = self.document()["stages"].get(self.name, {})
+        if not isinstance(config, dict):
+            raise Problem(f"The stage {self.name} in {self.config_file} must be an object in braces.")
+        return config
+
+    def architecture(self) -> str:
+        """The functions' processor: as config.json says, else arm64 where this Python has wheels for it."""
+        document = self.document()
+        default = "arm64" if sys.version_info >= (3, 12) else "x86_64"
+        said = self.config().get("lambda_architecture") or document.get("lambda_architecture")
+        return str(said or default)
 
     def deployed(self) -> dict[str, dict[str, Any]]:
         """What Chalice noted of its last deployment, by resource name; empty where it noted nothing."""
-        if not self.deployed_file.is_file():
+        noted = read_json(self.deployed_file)
+        if noted is None:
             return {}
-        noted = json.loads(self.deployed_file.read_text())
-        return {resource["name"]: resource for resource in noted["resources"]}
+        try:
+            return {resource["name"]: resource for resource in noted["resources"]}
+        except (KeyError, TypeError) as error:
+            raise Problem(
+                f"{self.deployed_file} is not what Chalice writes: take it from git, or delete it, "
+                "and what it should say is looked up on AWS."
+            ) from error
+
+
+def read_json(path: Path) -> Any:
+    """None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Problem(f"{path} is not JSON: {error}") from error
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}") from error
+
+
+def write_text(path: Path, text: str) -> bool:
+    """Replaces the file as a whole, and only if it says something else; whether it did."""
+    path = path.resolve()
+    if path.is_file() and path.read_bytes() == text.encode():
+        return False
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(text.encode())
+        if path.exists():
+            draft.chmod(path.stat().st_mode)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise Problem(f"{path} cannot be written: {error.strerror}") from error
+    return True

@@ -1,0 +1,43 @@
+"""The AWS account and the region that the credentials of this machine are for."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import NoRegionError
+from chalice.awsclient import TypedAWSClient
+
+# Some of AWS's control planes take a request in a second or less: wait for them rather than fail half-way.
+_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
+
+
+@dataclass(frozen=True)
+class Account:
+    session: boto3.Session = field(default_factory=boto3.Session)
+
+    @cached_property
+    def id(self) -> str:
+        return str(self.client("sts").get_caller_identity()["Account"])
+
+    @property
+    def region(self) -> str:
+        if not self.session.region_name:
+            raise NoRegionError
+        return str(self.session.region_name)
+
+    @property
+    def partition(self) -> str:
+        return self.session.get_partition_for_region(self.region)
+
+    def __str__(self) -> str:
+        return f"account {self.id}, region {self.region}"
+
+    def client(self, service: Any) -> Any:
+        return self.session.client(service, config=_PATIENT)
+
+    def api_url(self, api_id: str, stage: str) -> str:
+        suffix = TypedAWSClient(botocore.session.get_session()).endpoint_dns_suffix("apigateway", self.region)
+        return f"https://{api_id}.execute-api.{self.region}.{suffix}/{stage}/"
