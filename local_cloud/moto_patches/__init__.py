@@ -3,7 +3,7 @@
 import logging
 import warnings
 
-from local_cloud.moto_patches import apigateway, dynamodb, s3, server, sqs
+from local_cloud.moto_patches import apigateway, dynamodb, lambda_, s3, server, sqs
 from local_cloud.moto_patches.state import STATE
 from local_cloud.moto_patches.time import follow
 
@@ -15,7 +15,7 @@ def apply() -> None:
     # Of what the template says, a bucket policy is the one thing that has no meaning here.
     warnings.filterwarnings("ignore", "Tried to parse AWS::S3::BucketPolicy", UserWarning)
     logging.getLogger("moto").addFilter(_is_no_bucket_policy)
-    for service in (server, apigateway, dynamodb, s3, sqs):
+    for service in (server, apigateway, dynamodb, lambda_, s3, sqs):
         service.apply()
 
 
