@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import STAGE_NAME
+from ops.account import Account
 from ops.problems import Problem
 
 APP = "image-labeller"
@@ -98,11 +101,20 @@ class Stage:
         return config
 
     def architecture(self) -> str:
-        """The functions' processor: as config.json says, else arm64 where this Python has wheels for it."""
-        document = self.document()
-        default = "arm64" if sys.version_info >= (3, 12) else "x86_64"
-        said = self.config().get("lambda_architecture") or document.get("lambda_architecture")
-        return str(said or default)
+        """The functions' processor."""
+        return architecture(self.document(), self.name)
+
+    def check_home(self, account: Account) -> None:
+        """Raises Problem if config.json has the stage in another account or region."""
+        variables = self.config().get("environment_variables")
+        bucket = variables.get("IMAGES_BUCKET") if isinstance(variables, dict) else None
+        home = re.fullmatch(rf"{self.prefix}-(\d{{12}})-([a-z0-9-]+)", str(bucket))
+        if home and home.groups() != (account.id, account.region):
+            raise Problem(
+                f"By {self.config_file} the stage {self.name} is in account {home[1]}, region {home[2]}; "
+                f"these credentials are for {account}. "
+                "Set AWS_PROFILE and AWS_DEFAULT_REGION for it, or take another stage."
+            )
 
     def deployed(self) -> dict[str, dict[str, Any]]:
         """What Chalice noted of its last deployment, by resource name; empty where it noted nothing."""
@@ -116,6 +128,13 @@ class Stage:
                 f"{self.deployed_file} is not what Chalice writes: take it from git, or delete it, "
                 "and what it should say is looked up on AWS."
             ) from error
+
+
+def architecture(document: Mapping[str, Any], stage: str) -> str:
+    """As config.json says, else arm64 where the running Python has wheels for it."""
+    part = document.get("stages", {}).get(stage, {})
+    said = part.get("lambda_architecture") or document.get("lambda_architecture")
+    return str(said or ("arm64" if sys.version_info >= (3, 12) else "x86_64"))
 
 
 def read_json(path: Path) -> Any:
