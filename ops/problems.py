@@ -37,6 +37,7 @@ THROTTLED = (
     "AWS wants fewer requests at a time ({error}): run the same command again in a minute, "
     "and it goes on where it stopped."
 )
+SLOW = "AWS takes longer than usual ({error}): run the same command again in a minute."
 REFUSED = "AWS refuses {action}: {error}"
 
 _KINDS: Mapping[type[BotoCoreError], str] = {
@@ -60,6 +61,7 @@ _KINDS: Mapping[type[BotoCoreError], str] = {
     exceptions.InvalidRegionError: BAD_REGION,
     exceptions.UnknownRegionError: BAD_REGION,
     exceptions.HTTPClientError: UNREACHABLE,
+    exceptions.WaiterError: SLOW,
 }
 _CODES: Mapping[str, str] = {
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "RequestExpired"), EXPIRED),

@@ -100,6 +100,12 @@ class Stage:
             raise Problem(f"The stage {self.name} in {self.config_file} must be an object in braces.")
         return config
 
+    @property
+    def handlers(self) -> list[str]:
+        """Of the functions that config.json names."""
+        functions = self.config().get("lambda_functions")
+        return list(functions) if isinstance(functions, dict) else []
+
     def architecture(self) -> str:
         """The functions' processor."""
         return architecture(self.document(), self.name)

@@ -1,0 +1,171 @@
+"""What .chalice holds of a stage, beside what Chalice writes: its part of config.json, and its policies."""
+
+import copy
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalice.config import Config
+
+from chalicelib.settings import Settings, SettingsError
+from ops import policies
+from ops.account import Account
+from ops.problems import Problem
+from ops.stage import API_HANDLER, Stage, architecture, write_text
+
+Document = Mapping[str, Any]
+
+LABELLER = "label_uploaded_image"
+LOG_RETENTION = 30  # days
+
+
+@dataclass(frozen=True)
+class Size:
+    timeout: int  # seconds
+    memory: int  # MB; processor time comes in proportion
+
+
+SIZES = {
+    API_HANDLER: Size(timeout=29, memory=512),  # API Gateway waits no longer
+    LABELLER: Size(timeout=60, memory=1024),
+}
+USUAL = Size(timeout=60, memory=512)
+
+
+def with_stage(
+    document: Document, name: str, outputs: Mapping[str, str], handlers: Iterable[str], xray: bool | None
+) -> dict[str, Any]:
+    """config.json with what the stage needs: what must fit the stack, and else only what is missing."""
+    after: dict[str, Any] = copy.deepcopy(dict(document))
+    part = _section(_section(after, "stages"), name)
+    part |= {
+        "api_gateway_stage": name,
+        "api_gateway_endpoint_type": "REGIONAL",
+        "autogen_policy": False,
+        "lambda_architecture": architecture(document, name),
+    }
+    if xray is not None:
+        part["xray"] = xray
+    if Config(name, config_from_disk=after).log_retention_in_days is None:
+        part["log_retention_in_days"] = LOG_RETENTION
+    environment = _section(part, "environment_variables")
+    environment |= {
+        "STAGE": name,
+        "IMAGES_BUCKET": outputs["ImagesBucket"],
+        "IMAGES_TABLE": outputs["ImagesTable"],
+    }
+    functions = _section(part, "lambda_functions")
+    for handler in handlers:
+        so_far = Config(name, handler, config_from_disk=after)
+        _write_function(_section(functions, handler), f"policies/{name}/{handler}.json", so_far)
+    timeout = Config(name, LABELLER, config_from_disk=after).lambda_timeout
+    environment["LABEL_TIMEOUT_SECONDS"] = str(timeout)
+    for handler in handlers:
+        _check(name, Config(name, handler, config_from_disk=after).environment_variables)
+    return after
+
+
+def changes(before: Any, after: Any, path: str) -> Iterator[str]:
+    """What is different in `after`, a line for each value."""
+    if isinstance(after, dict):
+        for name, value in after.items():
+            yield from changes(
+                before.get(name) if isinstance(before, dict) else None, value, f"{path}.{name}"
+            )
+    elif before != after:
+        was = "" if before is None else f" (was {json.dumps(before)})"
+        yield f"{path}: {json.dumps(after)}{was}"
+
+
+def check(stage: Stage, account: Account) -> None:
+    """Raises Problem early for what would make `write` fail after CloudFormation's work."""
+    [bucket, *_] = stage.buckets(account.id, account.region)
+    [table, *_] = stage.tables
+    with_stage(stage.document(), stage.name, {"ImagesBucket": bucket, "ImagesTable": table}, SIZES, None)
+
+
+def write(stage: Stage, account: Account, outputs: Mapping[str, str], xray: bool | None) -> list[str]:
+    """Writes what is not there yet, and returns a line for each thing that is different now."""
+    before = stage.document()
+    template = (stage.project / ".chalice/policies.yaml").read_text(encoding="utf-8")
+    values = {
+        **outputs,
+        "Stage": stage.name,
+        "AccountId": account.id,
+        "Region": account.region,
+        "Partition": account.partition,
+    }
+    handlers = list(policies.render(template, values))
+    after = with_stage(before, stage.name, outputs, handlers, xray)
+    traced = any(Config(stage.name, name, config_from_disk=after).xray_enabled for name in handlers)
+    rendered = policies.render(template, values, xray=traced)
+    written = list(_write_policies(stage, rendered))
+    if replace_document(stage, after):
+        path = f"stages.{stage.name}"
+        written += changes(before["stages"].get(stage.name, {}), after["stages"][stage.name], path)
+    return written
+
+
+def replace_document(stage: Stage, document: Document) -> bool:
+    """Writes config.json in the manner in which it stands there."""
+    text = stage.config_file.read_text(encoding="utf-8")
+    indentation = re.search(r"^[ \t]+", text, re.MULTILINE)
+    return write_text(
+        stage.config_file,
+        json.dumps(document, indent=indentation[0] if indentation else 2, ensure_ascii=text.isascii())
+        + "\n" * text.endswith("\n"),
+    )
+
+
+def forget(stage: Stage) -> None:
+    """Takes the stage out of config.json, with its policies and what Chalice noted of it."""
+    document = stage.document()
+    if document["stages"].pop(stage.name, None) is not None:
+        replace_document(stage, document)
+    for path in [*_policy_files(stage), stage.deployed_file]:
+        path.unlink(missing_ok=True)
+    if stage.policies_folder.is_dir():
+        stage.policies_folder.rmdir()
+
+
+def _write_function(function: dict[str, Any], policy_file: str, so_far: Config) -> None:
+    function["iam_policy_file"] = policy_file
+    size = SIZES.get(so_far.function_name, USUAL)
+    if so_far.lambda_timeout is None:
+        function["lambda_timeout"] = size.timeout
+    if so_far.lambda_memory_size is None:
+        function["lambda_memory_size"] = size.memory
+
+
+def _section(parent: dict[str, Any], name: str) -> dict[str, Any]:
+    section = parent.setdefault(name, {})
+    if not isinstance(section, dict):
+        raise Problem(f"`{name}` in config.json must be an object in braces, not {json.dumps(section)}.")
+    return section
+
+
+def _check(name: str, variables: Mapping[str, Any]) -> None:
+    for variable, value in variables.items():
+        if not isinstance(value, str):
+            raise Problem(f"{variable} of the stage {name} must be in quotes: {json.dumps(str(value))}.")
+    try:
+        Settings.from_env(variables)
+    except SettingsError as error:
+        raise Problem(f"The stage {name} cannot run with its settings: {error}.") from error
+
+
+def _write_policies(stage: Stage, rendered: Mapping[str, Any]) -> Iterator[str]:
+    for handler, policy in rendered.items():
+        path = stage.policies_folder / f"{handler}.json"
+        if write_text(path, json.dumps(policy, indent=2) + "\n"):
+            yield f"{path.relative_to(stage.project)}"
+    for path in _policy_files(stage):
+        if path.stem not in rendered:
+            path.unlink()
+            yield f"{path.relative_to(stage.project)} (removed)"
+
+
+def _policy_files(stage: Stage) -> Iterable[Any]:
+    return sorted(stage.policies_folder.glob("*.json"))
