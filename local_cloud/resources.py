@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 def create(
     session: boto3.Session, stage: str, template: Path, *, endpoint_url: str | None = None
 ) -> dict[str, str]:
-    """Create or update the stage's resources, and return the stack's outputs."""
+    """Create or update the stage's resources, and return the stack's outputs; raises StackError."""
     client = session.client("cloudformation", endpoint_url=endpoint_url)
     stack = f"image-labeller-{stage}-resources"
     request: dict[str, Any] = {
@@ -22,8 +22,20 @@ def create(
         client.create_stack(**request)
     except client.exceptions.AlreadyExistsException:
         _update(client, request)
-    outputs = client.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
-    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+    [made] = client.describe_stacks(StackName=stack)["Stacks"]
+    if made["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise StackError(_first_failure(client, stack))
+    return {output["OutputKey"]: output["OutputValue"] for output in made.get("Outputs", [])}
+
+
+class StackError(Exception):
+    """A resource could not be made."""
+
+
+def _first_failure(client: Any, stack: str) -> str:
+    events = client.describe_stack_events(StackName=stack)["StackEvents"]
+    failures = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
+    return f"{failures[-1]['LogicalResourceId']}: {failures[-1]['ResourceStatusReason']}"
 
 
 def _update(client: Any, request: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ Function = Callable[..., Any]
 def mend(owner: type, name: str, mending: Callable[[Function], Function]) -> None:
     original = getattr(owner, name)
     if not hasattr(original, "__wrapped__"):
-        setattr(owner, name, functools.wraps(original)(mending(original)))
+        mended = functools.wraps(original)(mending(original))
+        is_static = isinstance(vars(owner).get(name), staticmethod | classmethod)
+        setattr(owner, name, staticmethod(mended) if is_static else mended)
 
 
 def mend_cloudformation(owner: type, configure: Callable[[Any, dict[str, Any]], None]) -> None:

@@ -7,6 +7,8 @@ from urllib.parse import parse_qsl, unquote
 
 import moto.s3.models as s3_models
 import moto.s3.responses as s3_responses
+from moto.s3.exceptions import BucketNotEmpty
+from moto.utilities.utils import get_partition
 
 from local_cloud.moto_patches.mending import Function, is_true, mend, mend_cloudformation
 
@@ -16,6 +18,7 @@ def apply() -> None:
     mend(s3_models.S3Backend, "delete_object", _delete_object)
     mend(s3_responses.S3Response, "delete_object", _answer_delete_object)
     mend(s3_responses.S3Response, "copy_object", _answer_copy_object)
+    mend(s3_models.FakeBucket, "delete_from_cloudformation_json", _delete_from_cloudformation)
     mend_cloudformation(s3_models.FakeBucket, _configure_bucket)
 
 
@@ -122,12 +125,29 @@ def _answer_copy_object(original: Function) -> Function:
     return copy_object
 
 
+def _delete_from_cloudformation(original: Function) -> Function:
+    """A bucket that is not empty is not deleted, and that is an error (moto: is not deleted)."""
+
+    def delete_bucket(name: str, cloudformation_json: Any, account_id: str, region_name: str) -> None:
+        bucket = s3_models.s3_backends[account_id][get_partition(region_name)].get_bucket(name)
+        if bucket.keys:
+            raise BucketNotEmpty(bucket_name=name)
+        original(name, cloudformation_json, account_id, region_name)
+
+    return delete_bucket
+
+
 def _configure_bucket(bucket: Any, properties: dict[str, Any]) -> None:
     """moto's CloudFormation passes these over without a word."""
     if versioning := properties.get("VersioningConfiguration"):
         bucket.versioning_status = versioning["Status"]
-    if cors := properties.get("CorsConfiguration"):
-        bucket.set_cors([_cors_rule(rule) for rule in cors["CorsRules"]])
+    bucket.set_cors(
+        [_cors_rule(rule) for rule in properties.get("CorsConfiguration", {}).get("CorsRules", [])]
+    )
+    lifecycle = properties.get("LifecycleConfiguration", {}).get("Rules", [])
+    bucket.set_lifecycle([_lifecycle_rule(rule) for rule in lifecycle])
+    if ownership := properties.get("OwnershipControls"):
+        bucket.ownership_rule = ownership["Rules"][0]["ObjectOwnership"]
     if block := properties.get("PublicAccessBlockConfiguration"):
         bucket.public_access_block = s3_models.PublicAccessBlock(
             *(str(is_true(block.get(name, False))).lower() for name in _PUBLIC_ACCESS)
@@ -148,3 +168,29 @@ _CORS_NAMES = {
 def _cors_rule(rule: dict[str, Any]) -> dict[str, Any]:
     named = {_CORS_NAMES[name]: value for name, value in rule.items()}
     return named | ({"MaxAgeSeconds": str(named["MaxAgeSeconds"])} if "MaxAgeSeconds" in named else {})
+
+
+_LIFECYCLE_NAMES = {
+    "Id": "ID",
+    "Status": "Status",
+    "AbortIncompleteMultipartUpload": "AbortIncompleteMultipartUpload",
+    "NoncurrentVersionExpiration": "NoncurrentVersionExpiration",
+}
+
+
+def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
+    """As S3's own request has it, where what is done to current objects stands in an Expiration."""
+    expiration = {
+        "Days": rule.get("ExpirationInDays"),
+        "ExpiredObjectDeleteMarker": "true" if is_true(rule.get("ExpiredObjectDeleteMarker")) else None,
+    }
+    expiration = {name: value for name, value in expiration.items() if value is not None}
+    rest = {name: value for name, value in rule.items() if name not in _IN_EXPIRATION and name != "Prefix"}
+    return {
+        **{_LIFECYCLE_NAMES[name]: value for name, value in rest.items()},
+        "Filter": {"Prefix": rule.get("Prefix", "")},
+        **({"Expiration": expiration} if expiration else {}),
+    }
+
+
+_IN_EXPIRATION = {"ExpirationInDays", "ExpiredObjectDeleteMarker"}

@@ -1,5 +1,6 @@
 """SQS."""
 
+import json
 from time import monotonic
 from typing import Any
 
@@ -11,6 +12,11 @@ from local_cloud.moto_patches.state import STATE
 
 def apply() -> None:
     mend(sqs_models.SQSBackend, "receive_message", _receive_message)
+    mend(sqs_models.Queue, "_set_attributes", _set_attributes)
+    mend(sqs_models.Queue, "update_from_cloudformation_json", _update_from_cloudformation)
+    if "RedriveAllowPolicy" not in sqs_models.Queue.BASE_ATTRIBUTES:
+        sqs_models.Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
+        sqs_models.Queue.redrive_allow_policy = None
 
 
 def _receive_message(original: Function) -> Function:
@@ -26,3 +32,28 @@ def _receive_message(original: Function) -> Function:
                 STATE.wait(min(1, end - monotonic()))
 
     return receive_message
+
+
+def _set_attributes(original: Function) -> Function:
+    """What is not set stays as it is (moto drops the policy), and each attribute is text."""
+
+    def set_attributes(self: Any, attributes: dict[str, Any], now: float | None = None) -> None:
+        kept = {} if "Policy" in attributes else {"Policy": self.policy}
+        allowed = attributes.get("RedriveAllowPolicy")
+        text = {"RedriveAllowPolicy": json.dumps(allowed)} if isinstance(allowed, dict) else {}
+        original(self, kept | attributes | text, now)
+
+    return set_attributes
+
+
+def _update_from_cloudformation(_: Function) -> Function:
+    """moto updates two attributes only."""
+
+    def update(original_resource: Any, cloudformation_json: dict[str, Any], **_: Any) -> Any:
+        properties = cloudformation_json["Properties"]
+        original_resource._set_attributes(
+            {name: value for name, value in properties.items() if name not in ("QueueName", "Tags")}
+        )
+        return original_resource
+
+    return update
