@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OBJECTS := local_cloud/recognition/objects
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check search format clean
+.PHONY: help run test check search format deploy destroy named clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -40,6 +40,19 @@ search: $(VENV)/installed  ## every order of events and every interleaving of tw
 format: $(VENV)/installed  ## let ruff set the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# It stops at the first step that fails; run again, each step leaves alone what is done.
+deploy: named $(VENV)/installed  ## to AWS: make deploy STAGE=dev [ARGS="--alarm-email ..."]
+	$(BIN)/python -m ops package --check --stage "$$STAGE"
+	$(BIN)/python -m ops resources --stage "$$STAGE" $(ARGS)
+	$(BIN)/chalice deploy --stage "$$STAGE"
+	$(BIN)/python -m ops finish --stage "$$STAGE"
+
+destroy: named $(VENV)/installed  ## a deployment, but for its data: make destroy STAGE=dev [ARGS=--delete-data]
+	@$(BIN)/python -m ops destroy --stage "$$STAGE" $(ARGS)
+
+named:
+	@$(if $(STAGE),:,$(error Name the stage, as in: make $(firstword $(MAKECMDGOALS)) STAGE=dev))
 
 clean:  ## what `make` made
 	rm -rf $(VENV) $(OBJECTS)/node_modules

@@ -103,8 +103,8 @@ def write(stage: Stage, account: Account, outputs: Mapping[str, str], xray: bool
     rendered = policies.render(template, values, xray=traced)
     written = list(_write_policies(stage, rendered))
     if replace_document(stage, after):
-        path = f"stages.{stage.name}"
-        written += changes(before["stages"].get(stage.name, {}), after["stages"][stage.name], path)
+        was, part = before["stages"].get(stage.name), after["stages"][stage.name]
+        written += changes(was, part, stage.name) if was else [f"config.json: the stage {stage.name}"]
     return written
 
 

@@ -120,9 +120,11 @@ class Inventory:
         return [name for name in self.stage.tables if unless_absent(describe, TableName=name)]
 
     @property
-    def secrets(self) -> list[str]:
+    def secrets(self) -> dict[str, str]:
+        """Their ARNs, by name."""
         describe = self.account.client("secretsmanager").describe_secret
-        return [name for name in [self.stage.secret] if unless_absent(describe, SecretId=name)]
+        found = {name: unless_absent(describe, SecretId=name) for name in [self.stage.secret]}
+        return {name: each["ARN"] for name, each in found.items() if each}
 
     def _role_names(self) -> set[str]:
         handlers = {*SIZES, *self.stage.handlers}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 POLL = 2.0  # seconds
 GONE = "DELETE_COMPLETE"
+_OVER = ("_COMPLETE", "_FAILED", "_SKIPPED")
 _AFTERMATH = ("Resource creation cancelled", "Resource update cancelled")  # of another resource's failure
 
 Event = Mapping[str, Any]
@@ -56,7 +57,7 @@ class Operation:
             for event in causes or self.failures
         )
 
-    def _read(self, show: Callable[[str, Self], None]) -> None:
+    def _read(self, show: Callable[[Event, Self], None]) -> None:
         for event in self._fresh():
             self.begun = True
             self.since = event["EventId"]
@@ -64,9 +65,9 @@ class Operation:
                 continue
             if event["ResourceStatus"].endswith("_FAILED"):
                 self.failures.append(event)
-            if event["ResourceStatus"].endswith(("_COMPLETE", "_SKIPPED")):
+            if event["ResourceStatus"].endswith(_OVER):
                 self.done.add(event["LogicalResourceId"])
-            show(f"{event['LogicalResourceId']} {event['ResourceStatus']}", self)
+            show(event, self)
 
     def _fresh(self) -> Sequence[Event]:
         """What has not been read yet, the first first."""
@@ -91,10 +92,10 @@ def _reason(event: Event) -> str:
 
 
 @contextmanager
-def _shown(total: int, console: Console) -> Iterator[Callable[[str, Operation], None]]:
-    """A bar on a terminal; where it goes into a file, a line for each event."""
+def _shown(total: int, console: Console) -> Iterator[Callable[[Event, Operation], None]]:
+    """A bar on a terminal; where it goes into a file, a line for each thing that is over."""
     if not console.is_terminal:
-        yield lambda line, _: console.print(line)
+        yield lambda event, _: _print(event, console)
         return
     columns = (
         BarColumn(),
@@ -104,4 +105,11 @@ def _shown(total: int, console: Console) -> Iterator[Callable[[str, Operation], 
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=total)
-        yield lambda line, operation: progress.update(task, completed=len(operation.done), description=line)
+        yield lambda event, operation: progress.update(
+            task, completed=len(operation.done), description=event["LogicalResourceId"]
+        )
+
+
+def _print(event: Event, console: Console) -> None:
+    if event["ResourceStatus"].endswith(_OVER):
+        console.print(f"{event['ResourceStatus']} {event['LogicalResourceId']}")

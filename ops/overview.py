@@ -1,6 +1,6 @@
 """`python -m ops status`: what is deployed of a stage, how much waits, and what to do about the half-made."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,6 +13,7 @@ from chalicelib.rows import marshal, status_index_key
 from ops.account import Account
 from ops.configuration import LABELLER, SIZES
 from ops.inventory import Found, Inventory, Queue, unless_absent
+from ops.listing import listing
 from ops.stack import USABLE, Stack
 from ops.stage import Stage
 
@@ -50,26 +51,23 @@ class Overview:
     def _queues(self) -> list[Queue]:
         return self._inventory.queues
 
-    @cached_property
-    def _data(self) -> tuple[list[str], list[str]]:
-        return self._inventory.buckets, self._inventory.tables
-
     def _places(self) -> Iterator[str]:
-        buckets, _ = self._data
         yield f"Stack:  {self.stage.stack_name}, {self._stack_status or 'not there'}"
         yield from (f"API:    {self.account.api_url(api['id'], self.stage.name)}" for api in self._apis)
-        yield from (f"Bucket: s3://{bucket}" for bucket in buckets[:1])
+        pictures = self.stage.buckets(self.account.id, self.account.region)[0]
+        if pictures in self._inventory.buckets:
+            yield f"Bucket: s3://{pictures}"
 
     def _tables(self) -> Iterator[Table]:
-        _, tables = self._data
         if self._functions:
-            yield _table("function", "runtime", "processor", "MB", "seconds", "changed", rows=self._sizes())
+            yield listing("function", "runtime", "processor", "MB", "seconds", "changed", rows=self._sizes())
         if self._queues:
             depths = [(q.name, f"{q.visible:,}", f"{q.in_flight:,}", f"{q.delayed:,}") for q in self._queues]
-            yield _table("queue", "waiting", "in flight", "delayed", rows=depths)
-        if tables:
-            counts = [(status, self._count(tables[0], status)) for status in VISIBLE]
-            yield _table("images", "", rows=counts)
+            yield listing("queue", "waiting", "in flight", "delayed", rows=depths)
+        images = self.stage.tables[0]
+        if images in self._inventory.tables:
+            counts = [(status, self._count(images, status)) for status in VISIBLE]
+            yield listing("images", "", rows=counts)
 
     def _sizes(self) -> Iterator[tuple[str, ...]]:
         for function in self._functions:
@@ -147,10 +145,3 @@ class Overview:
 
     def _command(self, command: str) -> str:
         return f"`{command} --stage {self.stage.name}`"
-
-
-def _table(*columns: str, rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    return table

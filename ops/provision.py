@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ops import configuration, record
+from ops import adoption, configuration, record
 from ops.account import Account
 from ops.inventory import Inventory
 from ops.stack import Stack
@@ -21,13 +21,21 @@ def run(stage: Stage, parameters: Mapping[str, Any], xray: bool | None, console:
     configuration.check(stage, account)
     stack = Stack(account.client("cloudformation"), stage.stack_name)
     template = (stage.project / TEMPLATE).read_text(encoding="utf-8")
-    changes = stack.apply(template, {"Stage": stage.name, **_texts(parameters)}, console)
+    inventory = Inventory(stage, account)
+    changes = stack.apply(
+        template,
+        {"Stage": stage.name, **_texts(parameters)},
+        console,
+        left_behind=lambda: adoption.find(template, inventory),
+    )
     console.print(f"The stack {stack.name} {'is as planned' if changes else 'needs no change'}.")
+    if any(change.kind == "AWS::SNS::Subscription" and change.action != "Remove" for change in changes):
+        console.print("AWS sends a mail to the address for alarms: they come after it is confirmed there.")
     outputs = stack.outputs
     written = configuration.write(stage, account, outputs, xray)
     for line in written or ["The stage in .chalice needs no change."]:
         console.print(line)
-    for line in record.restore(Inventory(stage, account), outputs):
+    for line in record.restore(inventory, outputs):
         console.print(line)
 
 

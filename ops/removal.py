@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from ops import configuration
 from ops.account import Account
 from ops.emptying import Bucket
 from ops.inventory import Inventory, unless_absent
+from ops.listing import listing
 from ops.problems import Problem
 from ops.stack import Stack
 from ops.stage import Stage
@@ -36,7 +36,7 @@ def run(stage: Stage, console: Console, *, delete_data: bool, confirm: Confirm) 
     stage.check_home(account)
     removal = Removal(stage, account, console, delete_data)
     if plan := removal.plan:
-        console.print(_table(plan))
+        console.print(listing("", "", "", rows=plan))
         confirm(stage)
         removal.run()
         console.print(f"The stage {stage.name} is gone.")
@@ -204,10 +204,3 @@ class Removal:
         service, operation = _REQUESTS[kind]
         if unless_absent(getattr(self.account.client(service), operation), **what) is not None:
             self.console.print(f"Deleted {kind} {name}")
-
-
-def _table(plan: Sequence[tuple[str, str, str]]) -> Table:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for row in plan:
-        table.add_row(*row)
-    return table

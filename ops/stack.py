@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from rich.console import Console
-from rich.table import Table
 
+from ops.adoption import Adoption
+from ops.listing import listing
 from ops.operation import GONE, POLL, Operation
 from ops.problems import Problem, code
 
@@ -70,26 +71,34 @@ class Stack:
         outputs = self.describe().get("Outputs", [])
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
-    def apply(self, template: str, parameters: Mapping[str, str | None], console: Console) -> list[Change]:
+    def apply(
+        self,
+        template: str,
+        parameters: Mapping[str, str | None],
+        console: Console,
+        left_behind: Callable[[], Adoption | None] = lambda: None,
+    ) -> list[Change]:
         """Makes or changes the stack, and returns how; a parameter that is None stays as it is."""
         before = self._ready(console)
-        change_set = self._propose(before, template, _values(parameters, before))
-        changes = self._accepted(change_set)
-        if changes:
-            console.print(_plan(changes))
-            self._execute(change_set, len(changes), console)
-        return changes
+        taken_up: list[Change] = []
+        if not before and (adoption := left_behind()):
+            change_set = self._propose(
+                "IMPORT", adoption.template, _values(parameters, before), ResourcesToImport=adoption.resources
+            )
+            taken_up = self._carry_out(change_set, console)
+            before = self.describe()
+        kind = "UPDATE" if before else "CREATE"
+        change_set = self._propose(kind, template, _values(parameters, before))
+        return taken_up + self._carry_out(change_set, console)
 
     def delete(self, console: Console) -> None:
         """Removes the stack, and of its resources what it is not told to keep."""
         found = self.describe()
         if not found:
             return
-        operation = self._operation(found)
-        resources = self.client.get_paginator("list_stack_resources").paginate(StackName=found["StackId"])
-        total = sum(len(page["StackResourceSummaries"]) for page in resources)
+        operation, size = self._operation(found), self._size(found)
         self.client.delete_stack(StackName=found["StackId"])
-        status = operation.follow(total, console)
+        status = operation.follow(size, console)
         if status != GONE:
             raise Problem(
                 f"CloudFormation could not delete the stack {self.name} ({status}):\n{operation.reasons}\n"
@@ -114,27 +123,44 @@ class Stack:
                 f"`aws cloudformation continue-update-rollback --stack-name {self.name}`, "
                 "and then the same command again."
             )
-        if status in STILLBORN:
+        if status == PROPOSED:
+            return {}
+        if status in STILLBORN or (status == "IMPORT_ROLLBACK_COMPLETE" and not self._size(found)):
             console.print(f"Deleting the stack {self.name}, of which an earlier try left {status} ...")
             self.delete(console)
-        return {} if status in (*STILLBORN, PROPOSED) else found
+            return {}
+        return found
 
-    def _propose(
-        self, before: Mapping[str, Any], template: str, parameters: Sequence[Any]
-    ) -> Mapping[str, Any]:
+    def _propose(self, kind: Any, template: str, parameters: Sequence[Any], **more: Any) -> Mapping[str, Any]:
         change_set = self.client.create_change_set(
             StackName=self.name,
             ChangeSetName=f"resources-{token_hex(8)}",
-            ChangeSetType="UPDATE" if before else "CREATE",
+            ChangeSetType=kind,
             TemplateBody=template,
             Parameters=parameters,
-            ImportExistingResources=True,  # what an earlier stack of this name has left behind
+            **more,
         )["Id"]
         while True:
             described = self.client.describe_change_set(ChangeSetName=change_set)
             if described["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
                 return described
             self.pause(POLL)
+
+    def _carry_out(self, change_set: Mapping[str, Any], console: Console) -> list[Change]:
+        changes = self._accepted(change_set)
+        if not changes:
+            return []
+        rows = [(change.outcome, change.resource, change.kind, change.name) for change in changes]
+        console.print(listing("", "resource", "type", "name", rows=rows))
+        operation = self._operation(change_set)
+        self.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+        status = operation.follow(len(changes), console)
+        if status not in WHOLE:
+            raise Problem(
+                f"CloudFormation could not make the stack {self.name} ({status}):\n{operation.reasons}\n"
+                "Mend that, and run the same command again."
+            )
+        return changes
 
     def _accepted(self, change_set: Mapping[str, Any]) -> list[Change]:
         """What the change set would do; one that would do nothing, or cannot be carried out, is deleted."""
@@ -178,15 +204,9 @@ class Stack:
             if "ValidationStatusReason" in event
         )
 
-    def _execute(self, change_set: Mapping[str, Any], total: int, console: Console) -> None:
-        operation = self._operation(change_set)
-        self.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-        status = operation.follow(total, console)
-        if status not in WHOLE:
-            raise Problem(
-                f"CloudFormation could not make the stack {self.name} ({status}):\n{operation.reasons}\n"
-                "Mend that, and run the same command again."
-            )
+    def _size(self, found: Mapping[str, Any]) -> int:
+        pages = self.client.get_paginator("list_stack_resources").paginate(StackName=found["StackId"])
+        return sum(len(page["StackResourceSummaries"]) for page in pages)
 
     def _operation(self, on: Mapping[str, Any]) -> Operation:
         return Operation(self.client, on["StackId"], self.pause)
@@ -201,10 +221,3 @@ def _values(parameters: Mapping[str, str | None], before: Mapping[str, Any]) -> 
         for name, value in parameters.items()
         if value is not None or name in known
     ]
-
-
-def _plan(changes: Sequence[Change]) -> Table:
-    table = Table("", "resource", "type", "name", box=None)
-    for change in changes:
-        table.add_row(change.outcome, change.resource, change.kind, change.name)
-    return table
