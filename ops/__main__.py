@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from ops import finishing
 from ops.problems import Commands
 from ops.stage import PROJECT, Stage
 
@@ -27,6 +28,13 @@ def _stage(context: click.Context, _: click.Parameter, name: str) -> Stage:
 for_stage: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--stage", required=True, metavar="NAME", callback=_stage, help="One deployment of the app, such as dev."
 )
+
+
+@commands.command()
+@for_stage
+def finish(stage: Stage) -> None:
+    """Set what Chalice cannot; run it after each `chalice deploy`."""
+    finishing.finish(stage, console)
 
 
 if __name__ == "__main__":
