@@ -3,17 +3,18 @@
 from chalice import Chalice
 from chalice.app import Response
 
-from chalicelib import api
+from chalicelib import api, log
 from chalicelib.events import ObjectsChanged
-from chalicelib.log import logger
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 
 settings = Settings.from_env()
 services = Services(settings)
-logger.setLevel(settings.log_level)
+log.logger.setLevel(settings.log_level)
 
 app = Chalice(app_name="image-labeller", configure_logs=False)
+app.register_middleware(log.tell_requests_apart)
+app.register_middleware(api.log_request, "http")
 app.register_middleware(api.uniform_answers, "http")
 
 

@@ -17,11 +17,11 @@ from urllib.parse import unquote
 import msgspec
 from chalice.app import MultiDict, Request, Response
 
-from chalicelib import model
+from chalicelib import log, model
 from chalicelib.errors import Retryable
-from chalicelib.log import logger
 from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Image, Label, Status, Summary, Upload
 from chalicelib.rekognition import MAX_OBJECT_BYTES
+from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Listed, Position
 from chalicelib.uploads import ExpectedUpload
 
@@ -71,8 +71,17 @@ class Problem(Exception):
         return Response(body, status_code=self.status.value, headers=headers)
 
 
+class Unanswered(Response):  # type: ignore[misc]
+    """A failure of ours: the problem for the client, and for the log its cause."""
+
+    def __init__(self, problem: Problem, cause: Exception) -> None:
+        response = problem.response()
+        super().__init__(response.body, response.headers, response.status_code)
+        self.cause = cause
+
+
 def answers(view: Callable[P, Response]) -> Callable[P, Response]:
-    """Turns what a view raises on purpose into a problem; Chalice would make an opaque 500 of it."""
+    """Turns what a view raises into a problem; Chalice would make an opaque 500 of all of it."""
 
     @wraps(view)
     def answer(*args: P.args, **kwargs: P.kwargs) -> Response:
@@ -81,10 +90,24 @@ def answers(view: Callable[P, Response]) -> Callable[P, Response]:
         except Problem as problem:
             return problem.response()
         except Retryable as failure:
-            logger.warning(str(failure), extra={"outcome": type(failure).__name__})
-            return _unavailable().response()
+            return Unanswered(_unavailable(), failure)
+        except Exception as bug:  # noqa: BLE001 - Chalice would log it in a line without the request
+            return Unanswered(_crashed(), bug)
 
     return answer
+
+
+def log_request(request: Request | None, get_response: Callable[[Any], Response]) -> Response:
+    """Middleware: one line says what was asked, by its route and never by its URL, and how it ended."""
+    watch = Stopwatch()
+    response = get_response(request)
+    method, route = (request.method, request.path) if request else ("no", "request")
+    facts = {"method": method, "route": route, "status": response.status_code, **watch.facts}
+    if isinstance(response, Unanswered):
+        log.failed(response.cause, image=_image_of(request, response), **facts)
+    else:
+        log.done(f"{method} {route}", image=_image_of(request, response), **facts)
+    return response
 
 
 def uniform_answers(event: Request, get_response: Callable[[Request], Response]) -> Response:
@@ -300,6 +323,18 @@ def _unavailable() -> Problem:
         "A service behind this API gives no answer at the moment; try again shortly.",
         {"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
+
+
+def _crashed() -> Problem:
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An internal server error occurred.")
+
+
+def _image_of(request: Request | None, response: Response) -> str | None:
+    """The key of the image that a request is about."""
+    parameters = request.uri_params if request else None
+    if parameters and "image_id" in parameters:
+        return model.source_file(parameters["image_id"])
+    return response.body.get("source_file") if isinstance(response.body, dict) else None
 
 
 def _plain(error: str) -> str:

@@ -1,5 +1,7 @@
 """The failure vocabulary: what is final for a picture, and what a later try can heal."""
 
+import re
+
 
 class LabellerError(Exception):
     """Everything this application raises on purpose."""
@@ -39,3 +41,10 @@ class InProgress(Retryable):
 
 class Contended(Retryable):
     """Others changed the same row again and again."""
+
+
+def outcome_of(failure: Exception) -> str:
+    """A failure in the words of the log and the metrics: `access_lost`, or `crashed` if nobody foresaw it."""
+    if not isinstance(failure, Retryable):
+        return "crashed"
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(failure).__name__).lower()

@@ -8,12 +8,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
+from chalicelib import log
 from chalicelib.bucket import Bucket
-from chalicelib.errors import Contended, InProgress, ObjectUnavailable, PictureRefused, Retryable
+from chalicelib.errors import (
+    Contended,
+    InProgress,
+    ObjectUnavailable,
+    PictureRefused,
+    Retryable,
+    outcome_of,
+)
 from chalicelib.imaging import inspect
-from chalicelib.log import logger
+from chalicelib.metrics import Metrics
 from chalicelib.model import Answer, Claim, Outcome, Status, StoredObject, storable
 from chalicelib.rekognition import Rekognition, refuse_unfit
+from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Attempt, Store
 
 LOOKS = 5  # each look after the first means that somebody changed the row in between
@@ -30,6 +39,7 @@ class Labelling:
     bucket: Bucket
     rekognition: Rekognition
     store: Store
+    metrics: Metrics
     now: Callable[[], datetime]
     lease_seconds: int
     min_confidence: float
@@ -49,35 +59,37 @@ class Labelling:
 
     def label(self, key: str) -> Outcome:
         """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost."""
-        started = self.now()
+        watch = Stopwatch()
         try:
-            result = self._label(key)
-        except Retryable as failure:
-            logger.warning(str(failure), extra={"image": key, "outcome": type(failure).__name__})
+            result = self._label(key, watch)
+        except Exception as failure:
+            log.failed(failure, image=key, **watch.facts)
+            self.metrics.image(outcome_of(failure))
             raise
-        milliseconds = round((self.now() - started).total_seconds() * 1000)
-        facts = {"image": key, **asdict(result), "milliseconds": milliseconds}
-        logger.info(result.outcome, extra=facts)
+        log.done(result.outcome, image=key, **asdict(result), **watch.facts)
+        self.metrics.image(result.outcome)
         return result.outcome
 
-    def _label(self, key: str) -> Result:
+    def _label(self, key: str, watch: Stopwatch) -> Result:
         # A row is read before the look that decides over it. So whoever claims on the run that he read
         # has seen the bucket later than whoever wrote that run, and no clocks need to be compared.
         row: Claim | None = None
         for _ in range(LOOKS):
-            result = self._act(key, self.bucket.look(key), row)
+            result = self._act(key, self.bucket.look(key), row, watch)
             if isinstance(result, Result):
                 return result
             row = result
         raise Contended(f"the row changed at each of {LOOKS} looks")
 
-    def _act(self, key: str, found: StoredObject | None, row: Claim | None) -> Result | Claim:
+    def _act(
+        self, key: str, found: StoredObject | None, row: Claim | None, watch: Stopwatch
+    ) -> Result | Claim:
         """The result of this look, or the row in its way, which asks for another look."""
         if row is None or not self._settled(row, found):
             run = secrets.token_hex(16)
             attempt = self._take(key, found, run, row)
             if attempt.won:
-                return self._answer(found, run, attempt.row) if found else Result(Outcome.REMOVED)
+                return self._answer(found, run, attempt.row, watch) if found else Result(Outcome.REMOVED)
             row = attempt.row
         settled = self._settled(row, found)
         if settled is not Outcome.DUPLICATE:
@@ -100,9 +112,9 @@ class Labelling:
             return self.store.bury(key, run, row, now)
         return self.store.claim(found, run, row, now, self.lease_seconds)
 
-    def _answer(self, found: StoredObject, run: str, before: Claim) -> Result | Claim:
+    def _answer(self, found: StoredObject, run: str, before: Claim, watch: Stopwatch) -> Result | Claim:
         try:
-            answer = self._detect(found)
+            answer = self._detect(found, watch)
             committed = self.store.commit(found, run, answer, before.label_keys, self.now())
         except Retryable as failure:
             self._release(found.key, run)
@@ -115,21 +127,23 @@ class Labelling:
         try:
             self.store.release(key, run)
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
-            logger.warning(str(failure), extra={"image": key, "outcome": "not_released"})
+            log.failed(failure, image=key, outcome="not_released")
 
     def _is_current(self, found: StoredObject) -> bool:
         current = self.bucket.look(found.key)
         return current is not None and current.version == found.version
 
-    def _detect(self, found: StoredObject) -> Answer:
+    def _detect(self, found: StoredObject, watch: Stopwatch) -> Answer:
         picture = inspect(found.head)
         content_type = picture.content_type or found.content_type
         try:
             refuse_unfit(found, picture)
-            detected = self.rekognition.detect_labels(
-                self.bucket.name, found, self.min_confidence, self.max_labels
-            )
+            with watch.timing("labels"):
+                detected = self.rekognition.detect_labels(
+                    self.bucket.name, found, self.min_confidence, self.max_labels
+                )
         except PictureRefused as refused:
             return Answer(Status.FAILED, refused.reason, content_type)
+        self.metrics.detector_call("labels", watch.detectors["labels"])
         labels = storable(detected.labels, self.max_labels)
         return Answer(Status.LABELLED, None, content_type, labels, {"labels": detected.model_version})

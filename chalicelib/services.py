@@ -10,6 +10,7 @@ from botocore.config import Config
 
 from chalicelib.bucket import Bucket
 from chalicelib.labelling import Labelling
+from chalicelib.metrics import Metrics
 from chalicelib.rekognition import Rekognition
 from chalicelib.settings import Settings
 from chalicelib.store import Store
@@ -58,6 +59,10 @@ class Services:
         return Rekognition(self.session.client("rekognition", config=REKOGNITION_PATIENCE))
 
     @cached_property
+    def metrics(self) -> Metrics:
+        return Metrics(self.settings.stage)
+
+    @cached_property
     def uploads(self) -> Uploads:
         return Uploads(self.bucket, self.store, self.now, self.settings.upload_url_seconds)
 
@@ -67,6 +72,7 @@ class Services:
             self.bucket,
             self.rekognition,
             self.store,
+            self.metrics,
             self.now,
             self.settings.lease_seconds,
             self.settings.min_confidence,

@@ -13,6 +13,7 @@ from typing import Any, Self
 import boto3
 from botocore.exceptions import ClientError
 from chalice import Chalice
+from chalice.app import EventSourceHandler
 from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, LocalDevServer, create_local_server
 
@@ -79,6 +80,7 @@ class LocalCloud:
         self._s3 = self._session.client("s3")
         self.outputs = resources.create(self._session, STAGE, PROJECT / ".chalice/resources.yaml")
         app = importlib.import_module("app").app  # not before its environment is there
+        _let_threads_share(app)
         self._api = _serve(app, self._api_port)
         # More functions at once than processors would only make each picture wait for its time-out.
         self._pump = Pump(
@@ -115,6 +117,13 @@ def enter_stage(endpoint_url: str) -> None:
 
 def _stage() -> Any:
     return json.loads((PROJECT / ".chalice/config.json").read_text())["stages"][STAGE]
+
+
+def _let_threads_share(app: Chalice) -> None:
+    """Chalice hands a function its middleware in a generator, which two first invocations would share out."""
+    for handler in app.handler_map.values():
+        if isinstance(handler, EventSourceHandler):
+            handler.middleware_handlers = list(handler.middleware_handlers)
 
 
 class _QuietHandler(ChaliceRequestHandler):  # type: ignore[misc]

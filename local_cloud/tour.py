@@ -139,8 +139,17 @@ class _ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        facts = (getattr(record, name, None) for name in ("image", "outcome", "reason", "milliseconds"))
-        image, outcome, reason, milliseconds = facts
-        took = f"{milliseconds} ms" if milliseconds is not None else record.getMessage()
-        told = ", ".join(fact for fact in (outcome, reason, took) if fact)
-        self._console.print(f"{image}: {told}", style="dim", markup=False)
+        # Whoever sends a request sees the answer; only why there was none is news.
+        if record.levelno > logging.INFO or not hasattr(record, "route"):
+            self._console.print(_readable(record), style="dim", markup=False)
+        if record.exc_info:
+            self._console.print(logging.Formatter().formatException(record.exc_info), markup=False)
+
+
+def _readable(record: logging.LogRecord) -> str:
+    facts = vars(record)
+    about = " ".join(facts[name] for name in ("method", "route", "image") if facts.get(name))
+    took = f"{facts['milliseconds']} ms" if "milliseconds" in facts else None
+    told = dict.fromkeys((facts.get("outcome"), facts.get("reason"), record.getMessage(), took))
+    line = f"{about}: {', '.join(filter(None, told))}"
+    return line if line.isprintable() else ascii(line)

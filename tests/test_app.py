@@ -20,11 +20,14 @@ from chalicelib.model import image_id
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from local_cloud import resources
+from local_cloud.clock import SystemClock
 from local_cloud.endpoint import Endpoint
+from local_cloud.functions import Function, FunctionSettings
 from local_cloud.object_events import ObjectEvent
 from tests.api_client import Answer, ApiClient
 from tests.conftest import ROOT
 from tests.faults import Step, json_error, plan, raising, xml_error
+from tests.log_lines import log_lines
 from tests.pictures import LabelSpec, picture
 from tests.scripted_rekognition import ScriptedRekognition
 
@@ -819,6 +822,130 @@ def test_a_record_that_fails_costs_its_neighbours_nothing(
 
     assert len(raised.value.exceptions) == 1
     assert sorted(names(api.get("images", status="labelled"))) == ["b.png", "c.png"]
+
+
+def test_a_request_is_one_line_that_names_the_image(uploader: Uploader, api: ApiClient) -> None:
+    uploader.label("car.png", CAR)
+
+    with log_lines() as lines:
+        api.get("images", "Y2FyLnBuZw", "labels", "car")
+
+    [line] = lines.all
+    assert lines.facts("level", "message", "method", "route", "status", "image", "outcome") == [
+        {
+            "level": "INFO",
+            "message": "GET /images/{image_id}/labels/{label}",
+            "method": "GET",
+            "route": "/images/{image_id}/labels/{label}",
+            "status": 200,
+            "image": "car.png",
+        }
+    ]
+    assert isinstance(line["milliseconds"], int)
+    assert re.fullmatch("[0-9a-f-]{36}", line["request_id"])
+
+
+def test_an_upload_that_is_announced_is_logged_with_the_key_it_gets(api: ApiClient) -> None:
+    with log_lines() as lines:
+        announced = api.post("images").body
+
+    assert lines.facts("message", "status", "image") == [
+        {"message": "POST /images", "status": 201, "image": announced["source_file"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "facts"),
+    [
+        pytest.param("GET", "/images/!", {"message": "GET /images/{image_id}", "status": 404}, id="no image"),
+        pytest.param("GET", "/images?limit=0", {"message": "GET /images", "status": 400}, id="a parameter"),
+        pytest.param("PATCH", "/images", {"message": "PATCH /images", "status": 405}, id="no method"),
+        pytest.param(
+            "DELETE",
+            "/images/bm9uZQ",
+            {"message": "DELETE /images/{image_id}", "status": 404, "image": "none"},
+            id="unknown image",
+        ),
+    ],
+)
+def test_what_is_refused_is_one_line_too(
+    method: str, path: str, facts: dict[str, Any], gallery: ApiClient
+) -> None:
+    with log_lines() as lines:
+        gallery.send(method, path)
+
+    assert lines.facts("level", "message", "status", "image") == [{"level": "INFO", **facts}]
+
+
+def test_an_event_that_no_gateway_sends_is_one_line_too(app_module: ModuleType) -> None:
+    with log_lines() as lines:
+        answer = app_module.app({"junk": 1}, None)
+
+    assert answer["statusCode"] == 500
+    assert lines.facts("message", "status") == [{"message": "no request", "status": 500}]
+
+
+def test_an_outage_is_one_warning(services: Services, api: ApiClient) -> None:
+    plan(services.session.events, "dynamodb.GetItem", *5 * [DYNAMODB_DOWN["no right"]])
+
+    with log_lines() as lines:
+        api.get("images", "Y2FyLnBuZw")
+
+    [line] = lines.all
+    assert lines.facts("level", "outcome", "route", "status", "image") == [
+        {
+            "level": "WARNING",
+            "outcome": "access_lost",
+            "route": "/images/{image_id}",
+            "status": 503,
+            "image": "car.png",
+        }
+    ]
+    assert "AccessDeniedException" in line["message"]
+
+
+def test_a_crash_is_one_error_that_says_where(
+    server: ApiClient, app_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "services", None)
+
+    with log_lines() as lines:
+        server.get("images", "Y2FyLnBuZw")
+
+    [line] = lines.all
+    assert lines.facts("level", "outcome", "route", "status", "image") == [
+        {
+            "level": "ERROR",
+            "outcome": "crashed",
+            "route": "/images/{image_id}",
+            "status": 500,
+            "image": "car.png",
+        }
+    ]
+    assert "in get_image" in line["exception"]
+
+
+def test_the_lines_of_an_event_carry_its_request_id(
+    uploader: Uploader, api: ApiClient, app_module: ModuleType
+) -> None:
+    uploader.put("a.png", "Dog 90")
+    uploader.put("b.png", "Dog 90")
+    event = {"Records": [*uploader.records, {"s3": {}}]}
+
+    with log_lines() as lines:
+        answer = Function("label", app_module.label_uploaded_image, FunctionSettings(), SystemClock()).invoke(
+            event, request_id="the request"
+        )
+        api.get("health")
+
+    *of_event, of_health = lines.facts("level", "image", "request_id")
+    assert answer.error is None
+    assert of_event == [
+        {"level": "ERROR", "request_id": "the request"},
+        {"level": "INFO", "image": "a.png", "request_id": "the request"},
+        {"level": "INFO", "image": "b.png", "request_id": "the request"},
+    ]
+    assert of_health["request_id"] != "the request"
 
 
 def test_an_event_that_comes_twice_costs_one_look_at_the_picture(

@@ -10,11 +10,11 @@ from botocore.exceptions import ClientError
 
 from chalicelib.errors import AccessLost, Contended, InProgress, ObjectUnavailable, ServiceFailed, Throttled
 from chalicelib.labelling import LOOKS
-from chalicelib.log import logger
 from chalicelib.model import Outcome
 from chalicelib.services import Services
 from tests.catalogue import Catalogue, Rows
 from tests.faults import after, cancelled, json_error, lose_answer, plan, through, xml_error
+from tests.log_lines import log_lines
 from tests.pictures import picture
 from tests.scripted_rekognition import ScriptedRekognition
 
@@ -47,6 +47,21 @@ def label(services: Services) -> Label:
 @pytest.fixture
 def events(services: Services) -> Any:
     return services.session.events
+
+
+@pytest.fixture
+def counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], list[tuple[str, str]]]:
+    """The metrics written since, each by its name and what it is counted by."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+
+    def count(document: Any) -> tuple[str, str]:
+        [directive] = document["_aws"]["CloudWatchMetrics"]
+        [[_, dimension]] = directive["Dimensions"]
+        return directive["Metrics"][0]["Name"], document[dimension]
+
+    return lambda: [count(json.loads(line)) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_new_picture_takes_one_get_one_rekognition_call_and_two_writes(
@@ -448,32 +463,99 @@ def test_an_error_that_nobody_foresaw_stays_what_it_is(put: Put, label: Label, e
 
 
 @pytest.mark.parametrize(
-    ("body", "outcome", "reason"),
-    [(picture("Car 90"), "labelled", None), (b"no picture", "failed", "unsupported_format")],
-    ids=["labelled", "failed"],
+    ("body", "facts", "detectors"),
+    [
+        pytest.param(picture("Car 90"), {"outcome": "labelled"}, {"labels"}, id="labelled"),
+        pytest.param(b"", {"outcome": "failed", "reason": "empty"}, set(), id="failed"),
+    ],
 )
-def test_each_outcome_is_one_line_of_json(
-    body: bytes,
-    outcome: str,
-    reason: str | None,
-    put: Put,
-    label: Label,
-    caplog: pytest.LogCaptureFixture,
+def test_each_outcome_is_one_line(
+    body: bytes, facts: dict[str, str], detectors: set[str], put: Put, label: Label
 ) -> None:
     put("car.png", body)
 
+    with log_lines() as lines:
+        label("car.png")
+
+    [line] = lines.all
+    assert lines.facts("level", "message", "image", "outcome", "reason") == [
+        {"level": "INFO", "message": facts["outcome"], "image": "car.png", **facts}
+    ]
+    assert isinstance(line["milliseconds"], int)
+    assert line.get("detectors", {}).keys() == detectors
+
+
+def test_what_a_retry_can_heal_is_one_line_that_says_how_long_each_detector_took(
+    put: Put, label: Label, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 90"))
+    rekognition.failures.append((400, "AccessDeniedException"))
+
+    with log_lines() as lines, pytest.raises(AccessLost) as raised:
+        label("car.png")
+
+    [line] = lines.all
+    assert lines.facts("level", "message", "image", "outcome") == [
+        {"level": "WARNING", "message": str(raised.value), "image": "car.png", "outcome": "access_lost"}
+    ]
+    assert line["milliseconds"] >= line["detectors"]["labels"]
+
+
+def test_a_bug_is_one_line_that_says_where(put: Put, services: Services, events: Any) -> None:
+    put("car.png", picture("Car 90"))
+    plan(events, "rekognition.DetectLabels", json_error(400, "SomethingNew"))
+
+    with log_lines() as lines, pytest.raises(ExceptionGroup):
+        services.labelling.label_all(["car.png"])
+
+    [line] = lines.all
+    assert (line["level"], line["image"], line["outcome"]) == ("ERROR", "car.png", "crashed")
+    assert "detect_labels" in line["exception"]
+
+
+def test_images_are_counted_by_outcome_and_billed_calls_by_detector(
+    put: Put, label: Label, rekognition: ScriptedRekognition, counted: Callable[[], list[Any]]
+) -> None:
+    put("car.png", picture("Car 90"))
+    put("notes.png", b"no picture")
+    rekognition.failures += [(500, "InternalServerError"), (400, "ThrottlingException")]
+
+    for key in ("car.png", "car.png", "notes.png", "gone.png"):
+        label(key)
+
+    assert counted() == [
+        ("DetectorCalls", "labels"),  # once, though its first two attempts failed
+        ("Images", "labelled"),
+        ("Images", "duplicate"),
+        ("Images", "failed"),
+        ("Images", "removed"),
+    ]
+
+
+def test_a_call_that_was_refused_or_failed_is_not_counted_as_billed(
+    put: Put, label: Label, rekognition: ScriptedRekognition, counted: Callable[[], list[Any]]
+) -> None:
+    put("torn.png", picture())
+    put("car.png", picture("Car 90"))
+    rekognition.failures += [(400, "InvalidImageFormatException"), (400, "AccessDeniedException")]
+
+    label("torn.png")
+    with pytest.raises(AccessLost):
+        label("car.png")
+
+    assert counted() == [("Images", "failed"), ("Images", "access_lost")]
+
+
+def test_a_call_whose_answer_came_too_late_to_be_kept_is_billed_all_the_same(
+    put: Put, label: Label, events: Any, catalogue: Catalogue, counted: Callable[[], list[Any]]
+) -> None:
+    put("car.png", picture("Car 90"))
+    snatch = after(lambda: claim_as_another(catalogue, "car.png"))
+    plan(events, "dynamodb.TransactWriteItems", snatch)
+
     label("car.png")
 
-    [line] = [logger.registered_formatter.format(record) for record in caplog.records]
-    logged = json.loads(line)
-    facts = {name: logged.get(name) for name in ("level", "service", "image", "outcome", "reason")}
-    assert facts == {
-        "level": "INFO",
-        "service": "image-labeller",
-        "image": "car.png",
-        "outcome": outcome,
-        "reason": reason,
-    }
+    assert counted() == [("DetectorCalls", "labels"), ("Images", "superseded")]
 
 
 def without_fence(rows: Rows) -> Rows:

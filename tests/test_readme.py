@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from chalicelib.errors import Retryable, outcome_of
+from chalicelib.model import Outcome
 from chalicelib.rekognition import REFUSALS
 from chalicelib.settings import Settings
 from tests.conftest import ROOT
@@ -47,6 +49,19 @@ def test_every_reason_is_there() -> None:
 
     raised = set(re.findall(r'PictureRefused\("(\w+)"\)', CODE)) | set(REFUSALS.values())
     assert described == raised
+
+
+def test_every_metric_is_there() -> None:
+    described = {row[0].strip("`") for row in table_under("| metric |")}
+
+    assert described == set(re.findall(r'add_metric\("(\w+)"', CODE))
+
+
+def test_every_outcome_that_is_counted_is_there() -> None:
+    [images, *_] = table_under("| metric |")
+
+    failures = {outcome_of(failure()) for failure in Retryable.__subclasses__()}
+    assert set(re.findall(r"`(\w+)`", images[2])) == {*Outcome, *failures, "crashed"}
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)", README))))

@@ -1,0 +1,32 @@
+"""How long an event takes in all, and each detector of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+
+class Stopwatch:
+    """Runs from its making; all it tells is in whole milliseconds."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._started = clock()
+        self.detectors: dict[str, int] = {}
+
+    @contextmanager
+    def timing(self, detector: str) -> Iterator[None]:
+        """Times a call, retries of the SDK included, however it ends; of several the last one counts."""
+        started = self._clock()
+        try:
+            yield
+        finally:
+            self.detectors[detector] = self._milliseconds_since(started)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a line of the log says of it."""
+        facts: dict[str, object] = {"milliseconds": self._milliseconds_since(self._started)}
+        return {**facts, "detectors": self.detectors} if self.detectors else facts
+
+    def _milliseconds_since(self, moment: float) -> int:
+        return round((self._clock() - moment) * 1000)
