@@ -8,14 +8,17 @@ from botocore.exceptions import ClientError
 
 
 def create(
-    session: boto3.Session, stage: str, template: Path, *, endpoint_url: str | None = None
+    session: boto3.Session, stage: str, template: Path | str, *, endpoint_url: str | None = None
 ) -> dict[str, str]:
-    """Create or update the stage's resources, and return the stack's outputs; raises StackError."""
+    """Create or update the stage's resources, and return the stack's outputs; raises StackError.
+
+    A template that is already in a bucket may be given by its URL there, which costs less than sending it.
+    """
     client = session.client("cloudformation", endpoint_url=endpoint_url)
     stack = f"image-labeller-{stage}-resources"
     request: dict[str, Any] = {
         "StackName": stack,
-        "TemplateBody": template.read_text(),
+        **({"TemplateURL": template} if isinstance(template, str) else {"TemplateBody": template.read_text()}),
         "Parameters": [{"ParameterKey": "Stage", "ParameterValue": stage}],
     }
     try:

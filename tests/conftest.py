@@ -62,11 +62,20 @@ def session(endpoint: Endpoint) -> boto3.Session:
     return boto3.Session()
 
 
+@pytest.fixture(scope="session")
+def template(session: boto3.Session) -> str:
+    """The URL of the project's template: to send it for each stage takes longer than to make what it says."""
+    client = session.client("s3")
+    client.create_bucket(Bucket="templates")
+    client.upload_file(str(ROOT / ".chalice/resources.yaml"), "templates", "resources.yaml")
+    return "https://s3.amazonaws.com/templates/resources.yaml"
+
+
 @pytest.fixture
-def settings(session: boto3.Session) -> Settings:
+def settings(session: boto3.Session, template: str) -> Settings:
     """Settings for a stage that only this test has."""
     stage = f"t{secrets.token_hex(6)}"
-    outputs = resources.create(session, stage, ROOT / ".chalice/resources.yaml")
+    outputs = resources.create(session, stage, template)
     return Settings(stage, images_bucket=outputs["ImagesBucket"], images_table=outputs["ImagesTable"])
 
 
