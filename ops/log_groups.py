@@ -18,7 +18,7 @@ class LogGroups:
         if days is None or self._retention(name) == days:
             return []
         self.client.put_retention_policy(logGroupName=name, retentionInDays=days)
-        return [f"{name}: keep it for {days} days"]
+        return [f"{name}: kept for {days} days"]
 
     def _retention(self, name: str) -> int | None:
         pages = self.client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)

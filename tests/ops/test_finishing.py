@@ -202,7 +202,7 @@ API = [
     f"API: set {len(RESPONSES)} of the answers that its gateway gives by itself",
     "API: deployed to its stage {stage}",
 ]
-LOG = "/aws/lambda/*: keep it for 30 days"
+LOG = "/aws/lambda/*: kept for 30 days"
 LIMITS = ["API: lets through 50 requests a second", "API: lets through 100 at a time"]
 
 
