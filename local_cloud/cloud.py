@@ -80,7 +80,7 @@ class LocalCloud:
         self._s3 = self._session.client("s3")
         self.outputs = resources.create(self._session, STAGE, PROJECT / ".chalice/resources.yaml")
         app = importlib.import_module("app").app  # not before its environment is there
-        _let_threads_share(app)
+        let_threads_share(app)
         self._api = _serve(app, self._api_port)
         # More functions at once than processors would only make each picture wait for its time-out.
         self._pump = Pump(
@@ -119,7 +119,7 @@ def _stage() -> Any:
     return json.loads((PROJECT / ".chalice/config.json").read_text())["stages"][STAGE]
 
 
-def _let_threads_share(app: Chalice) -> None:
+def let_threads_share(app: Chalice) -> None:
     """Chalice hands a function its middleware in a generator, which two first invocations would share out."""
     for handler in app.handler_map.values():
         if isinstance(handler, EventSourceHandler):

@@ -151,5 +151,5 @@ def _readable(record: logging.LogRecord) -> str:
     about = " ".join(facts[name] for name in ("method", "route", "image") if facts.get(name))
     took = f"{facts['milliseconds']} ms" if "milliseconds" in facts else None
     told = dict.fromkeys((facts.get("outcome"), facts.get("reason"), record.getMessage(), took))
-    line = f"{about}: {', '.join(filter(None, told))}"
-    return line if line.isprintable() else ascii(line)
+    line = ": ".join(filter(None, (about, ", ".join(filter(None, told)))))
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
