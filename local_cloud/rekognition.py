@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -15,13 +16,16 @@ from local_cloud.recognition.errors import (
     TooSmall,
     Unreadable,
 )
-from local_cloud.recognition.picture import read_picture
+from local_cloud.recognition.memory import Memory
+from local_cloud.recognition.picture import Picture, read_picture
 from local_cloud.recognition.request import read_request, service_model
 
 ReadObject = Callable[[str, str, str | None], bytes | None]
 
 MOST_BYTES = 5 * 1024 * 1024
 MOST_OBJECT_BYTES = 15 * 1024 * 1024
+# At 15 MB of file and 12 MB of pixels each at most.
+PICTURES_REMEMBERED = 8
 CODES: Mapping[type[Exception], str] = {
     Unreadable: "InvalidImageFormatException",
     TooLarge: "ImageTooLargeException",
@@ -41,11 +45,16 @@ class Reply:
 
 
 class LocalRekognition:
-    """Amazon Rekognition's protocol (AWS JSON 1.1), limits and error codes around a recogniser."""
+    """Amazon Rekognition's protocol (AWS JSON 1.1), limits and error codes around a recogniser.
+
+    The last pictures are remembered by their digest: whoever asks several things of one has it decoded and
+    its text read once.
+    """
 
     def __init__(self, read_object: ReadObject, recogniser: Recogniser) -> None:
         self._read_object = read_object
         self._recogniser = recogniser
+        self._pictures = Memory(PICTURES_REMEMBERED)
 
     def answer(self, target: str, body: bytes) -> Reply:
         """The reply to a POST: target is its X-Amz-Target, such as "RekognitionService.DetectLabels"."""
@@ -60,8 +69,11 @@ class LocalRekognition:
         request = read_request(operation, body)
         if "Image" not in request:
             raise ServiceError("UnknownOperationException", f"{operation} is not there on the laptop")
-        picture = read_picture(self._read_image(request.pop("Image")))
+        picture = self._remember(self._read_image(request.pop("Image")))
         return self._recogniser.recognise(operation, picture, request)
+
+    def _remember(self, data: bytes) -> Picture:
+        return self._pictures.recall(sha256(data).digest(), lambda: read_picture(data))
 
     def _read_image(self, image: Mapping[str, Any]) -> bytes:
         if len(image) != 1:

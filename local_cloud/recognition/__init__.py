@@ -22,7 +22,7 @@ class Recogniser(Protocol):
     def missing(self) -> list[str]:
         """What is not recognised on this machine and why, a plain sentence each."""
 
-    def recognise(self, operation: str, picture: Picture, request: Mapping[str, Any]) -> dict[str, Any]:
+    def recognise(self, operation: str, picture: Picture, request: Mapping[str, Any], /) -> dict[str, Any]:
         """The answer to "DetectLabels" and its like; request is its parameters without Image."""
 
     def warm_up(self) -> None:
@@ -33,7 +33,8 @@ class Recogniser(Protocol):
 
 
 def recogniser_from(environment: Mapping[str, str]) -> Recogniser:
-    """As the user set it: RECOGNISER (local or aws), RECOGNISER_PROFILE, LOCAL_MODEL, LOCAL_MODEL_CLASSES.
+    """As the user set it: RECOGNISER (local or aws), RECOGNISER_PROFILE; for local LOCAL_MODEL,
+    LOCAL_MODEL_CLASSES, LOCAL_MODERATION_MARK.
 
     Raises ConfigurationError.
     """
@@ -42,21 +43,28 @@ def recogniser_from(environment: Mapping[str, str]) -> Recogniser:
         return _aws_recogniser(environment.get("RECOGNISER_PROFILE") or "default")
     if kind != "local":
         raise ConfigurationError(f"RECOGNISER is local or aws, not {kind!r}.")
-    return local_recogniser(environment.get("LOCAL_MODEL"), environment.get("LOCAL_MODEL_CLASSES"))
+    return local_recogniser(
+        environment.get("LOCAL_MODEL"),
+        environment.get("LOCAL_MODEL_CLASSES"),
+        environment.get("LOCAL_MODERATION_MARK"),
+    )
 
 
-def local_recogniser(model: str | Path | None = None, classes: str | Path | None = None) -> Recogniser:
+def local_recogniser(
+    model: str | Path | None = None, classes: str | Path | None = None, moderation_mark: str | None = None
+) -> Recogniser:
     """All detectors of this machine and the user's ONNX classifier, if any. Raises ConfigurationError."""
     from local_cloud.recognition.codes import CodeDetector
     from local_cloud.recognition.faces import FaceDetector
     from local_cloud.recognition.local import Detector, LocalRecogniser
+    from local_cloud.recognition.moderation import USUAL_WORD
     from local_cloud.recognition.objects import ObjectDetector
     from local_cloud.recognition.text import TextDetector
 
-    detectors: list[Detector] = [FaceDetector(), ObjectDetector(), TextDetector(), CodeDetector()]
+    detectors: list[Detector] = [FaceDetector(), ObjectDetector(), CodeDetector()]
     if model or classes:
         detectors.append(_classifier(model, classes))
-    return LocalRecogniser(detectors)
+    return LocalRecogniser(detectors, TextDetector(), moderation_mark or USUAL_WORD)
 
 
 def _aws_recogniser(profile: str) -> Recogniser:

@@ -54,7 +54,9 @@ class AwsRecogniser:
             raise ServiceError("UnknownOperationException", f"{operation} is not passed on to AWS")
         call = getattr(self._connect(), xform_name(operation))
         try:
-            answer: dict[str, Any] = call(Image={"Bytes": _fit(picture)}, **request)
+            answer: dict[str, Any] = call(
+                Image={"Bytes": picture.recall(_fit, lambda: _fit(picture))}, **request
+            )
         except ClientError as error:
             raise _service_error(error) from error
         except BotoCoreError as error:

@@ -14,12 +14,16 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from PIL import Image
 
+from local_cloud.endpoint import Endpoint
 from local_cloud.recognition.codes import CodeDetector
 from local_cloud.recognition.faces import FaceDetector
 from local_cloud.recognition.local import LocalRecogniser
+from local_cloud.recognition.picture import Picture
 from local_cloud.recognition.request import service_model
-from local_cloud.rekognition import LocalRekognition, Reply
-from tests.local_cloud.recognition.drawing import SAMPLES, draw_qr_code, encode
+from local_cloud.recognition.text import TextDetector
+from local_cloud.rekognition import PICTURES_REMEMBERED, LocalRekognition, Reply
+from tests.local_cloud.conftest import CommandLine
+from tests.local_cloud.recognition.drawing import SAMPLES, draw_qr_code, encode, write
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
@@ -27,11 +31,14 @@ if TYPE_CHECKING:
 ASTRONAUT = (SAMPLES / "astronaut.png").read_bytes()
 MEGABYTE = 1024 * 1024
 DETECT_LABELS = "RekognitionService.DetectLabels"
+OPERATIONS = ("DetectLabels", "DetectModerationLabels", "DetectText")
+SIGN = encode(write("moderation: Smoking, 71", "TAXI to Berlin 42", size=(600, 200)))
 OBJECTS: Mapping[tuple[str, str, str | None], bytes] = {
     ("pictures", "astronaut.png", None): ASTRONAUT,
     ("pictures", "a/b c+%ü🙂.JPG", "v1"): encode(draw_qr_code("hello")),
     ("pictures", "fifteen", None): ASTRONAUT + b"\0" * (15 * MEGABYTE - len(ASTRONAUT)),
     ("pictures", "more", None): ASTRONAUT + b"\0" * (15 * MEGABYTE - len(ASTRONAUT) + 1),
+    ("pictures", "sign.png", None): SIGN,
     ("pictures", "empty", None): b"",
     ("pictures", "notes.txt", None): b"no picture",
 }
@@ -39,7 +46,7 @@ OBJECTS: Mapping[tuple[str, str, str | None], bytes] = {
 
 @pytest.fixture(scope="module")
 def rekognition() -> Iterator[LocalRekognition]:
-    recogniser = LocalRecogniser([FaceDetector(), CodeDetector()])
+    recogniser = LocalRecogniser([FaceDetector(), CodeDetector()], TextDetector())
     yield LocalRekognition(lambda bucket, key, version: OBJECTS.get((bucket, key, version)), recogniser)
     recogniser.close()
 
@@ -87,8 +94,12 @@ def s3_object(name: str, bucket: str = "pictures", **version: str) -> dict[str, 
 BYTES_AND_OBJECT = {**image(ASTRONAUT)["Image"], **s3_object("astronaut.png")["Image"]}
 
 
+def ask(rekognition: LocalRekognition, operation: str, request: object) -> Reply:
+    return rekognition.answer(f"RekognitionService.{operation}", json.dumps(request).encode())
+
+
 def detect_labels(rekognition: LocalRekognition, request: object) -> Reply:
-    return rekognition.answer(DETECT_LABELS, json.dumps(request).encode())
+    return ask(rekognition, "DetectLabels", request)
 
 
 def refusal(reply: Reply) -> tuple[int, str]:
@@ -100,12 +111,33 @@ def names(reply: Reply) -> list[str]:
     return [label["Name"] for label in json.loads(reply.body)["Labels"]]
 
 
-def test_an_answer_is_what_the_service_model_says(rekognition: LocalRekognition) -> None:
+@pytest.mark.parametrize("name", ["astronaut.png", "sign.png", "a/b c+%ü🙂.JPG"])
+@pytest.mark.parametrize(
+    ("operation", "wishes"),
+    [
+        pytest.param("DetectLabels", {}, id="labels"),
+        pytest.param("DetectLabels", {"Features": ["IMAGE_PROPERTIES"]}, id="properties"),
+        pytest.param("DetectLabels", {"Features": ["IMAGE_PROPERTIES", "GENERAL_LABELS"]}, id="both"),
+        pytest.param("DetectModerationLabels", {"MinConfidence": 0}, id="moderation"),
+        pytest.param("DetectText", {"Filters": {"WordFilter": {"MinConfidence": 0}}}, id="text"),
+    ],
+)
+def test_an_answer_is_what_the_service_model_says(
+    rekognition: LocalRekognition, operation: str, wishes: dict[str, Any], name: str
+) -> None:
+    place = s3_object(name, **({"Version": "v1"} if name.endswith("JPG") else {}))
+    shape = service_model().operation_model(operation).output_shape
+    assert shape
+
+    answer = json.loads(ask(rekognition, operation, {**place, **wishes}).body)
+
+    assert ParamValidator().validate(answer, shape).generate_report() == ""
+    assert answer.keys() <= shape.members.keys()
+
+
+def test_labels_have_all_members(rekognition: LocalRekognition) -> None:
     answer = json.loads(detect_labels(rekognition, image(ASTRONAUT)).body)
 
-    report = ParamValidator().validate(answer, service_model().shape_for("DetectLabelsResponse"))
-
-    assert report.generate_report() == ""
     assert answer.keys() == {"Labels", "LabelModelVersion"}
     assert answer["LabelModelVersion"] == "local-1"
     assert [label.keys() for label in answer["Labels"]] == [
@@ -151,9 +183,12 @@ def test_boto3_reads_the_answer(client: "RekognitionClient") -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value["Name"],
 )
-def test_boto3_raises_the_error(client: "RekognitionClient", place: dict[str, str], error: str) -> None:
+@pytest.mark.parametrize("method", ["detect_labels", "detect_moderation_labels", "detect_text"])
+def test_boto3_raises_the_error(
+    client: "RekognitionClient", method: str, place: dict[str, str], error: str
+) -> None:
     with pytest.raises(ClientError) as raised:
-        client.detect_labels(Image={"S3Object": place})  # type: ignore[typeddict-item]
+        getattr(client, method)(Image={"S3Object": place})
 
     assert raised.value.response["Error"]["Code"] == error
     assert raised.value.response["Error"]["Message"]
@@ -177,8 +212,11 @@ def test_boto3_raises_the_error(client: "RekognitionClient", place: dict[str, st
         pytest.param(ASTRONAUT + b"\0" * 5 * MEGABYTE, "ImageTooLargeException", id="over 5 MB"),
     ],
 )
-def test_a_picture_that_rekognition_refuses(rekognition: LocalRekognition, data: bytes, error: str) -> None:
-    assert refusal(detect_labels(rekognition, image(data))) == (400, error)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_picture_that_rekognition_refuses(
+    rekognition: LocalRekognition, operation: str, data: bytes, error: str
+) -> None:
+    assert refusal(ask(rekognition, operation, image(data))) == (400, error)
 
 
 def test_an_object_may_have_15_megabytes_and_bytes_5(rekognition: LocalRekognition) -> None:
@@ -253,6 +291,62 @@ def test_a_filter_that_the_service_model_forbids(
     assert refusal(detect_labels(rekognition, {**image(ASTRONAUT), **settings})) == (400, error)
 
 
+@pytest.mark.parametrize(
+    ("operation", "change", "error"),
+    [
+        pytest.param(
+            "DetectLabels",
+            {"Settings": {"ImageProperties": {"MaxDominantColors": 21}}},
+            "InvalidParameterException",
+            id="21 colours",
+        ),
+        pytest.param(
+            "DetectModerationLabels", {"MinConfidence": 101}, "InvalidParameterException", id="over certain"
+        ),
+        pytest.param(
+            "DetectModerationLabels",
+            {"ProjectVersion": "nobody's"},
+            "InvalidParameterException",
+            id="an adapter's name that is none",
+        ),
+        pytest.param(
+            "DetectModerationLabels",
+            {"HumanLoopConfig": {"HumanLoopName": "a", "FlowDefinitionArn": "arn"}},
+            "ResourceNotFoundException",
+            id="a human loop",
+        ),
+        pytest.param(
+            "DetectText",
+            {"Filters": {"WordFilter": {"MinBoundingBoxHeight": 1.1}}},
+            "InvalidParameterException",
+            id="words higher than the picture",
+        ),
+        pytest.param(
+            "DetectText",
+            {"Filters": {"RegionsOfInterest": [{"BoundingBox": {}}] * 11}},
+            "InvalidParameterException",
+            id="eleven regions",
+        ),
+        pytest.param(
+            "DetectText",
+            {"Filters": {"RegionsOfInterest": [{}]}},
+            "InvalidParameterException",
+            id="a region that is none",
+        ),
+        pytest.param(
+            "DetectText",
+            {"Filters": {"WordFilter": []}},
+            "SerializationException",
+            id="a filter that is a list",
+        ),
+    ],
+)
+def test_a_wish_that_rekognition_refuses(
+    rekognition: LocalRekognition, operation: str, change: dict[str, Any], error: str
+) -> None:
+    assert refusal(ask(rekognition, operation, {**s3_object("sign.png"), **change})) == (400, error)
+
+
 def test_a_constraint_is_named_as_aws_names_it(rekognition: LocalRekognition) -> None:
     reply = detect_labels(rekognition, {**image(ASTRONAUT), "MinConfidence": 101})
 
@@ -317,25 +411,14 @@ def test_an_unknown_operation_is_refused(rekognition: LocalRekognition, target: 
     assert target in json.loads(reply.body)["Message"]
 
 
-@pytest.mark.parametrize(
-    "operation", ["DetectModerationLabels", "DetectText", "DetectFaces", "ListCollections"]
-)
-def test_an_operation_that_is_not_there_yet_is_named(rekognition: LocalRekognition, operation: str) -> None:
+@pytest.mark.parametrize("operation", ["DetectFaces", "ListCollections"])
+def test_an_operation_that_is_not_there_is_named(rekognition: LocalRekognition, operation: str) -> None:
     body = json.dumps(image(ASTRONAUT)).encode()
 
     reply = rekognition.answer(f"RekognitionService.{operation}", body)
 
     assert refusal(reply) == (400, "UnknownOperationException")
     assert operation in json.loads(reply.body)["Message"]
-
-
-def test_a_feature_that_is_not_there_yet_is_named(rekognition: LocalRekognition) -> None:
-    reply = detect_labels(
-        rekognition, {**image(ASTRONAUT), "Features": ["GENERAL_LABELS", "IMAGE_PROPERTIES"]}
-    )
-
-    assert refusal(reply) == (400, "InvalidParameterException")
-    assert "IMAGE_PROPERTIES is not there yet" in json.loads(reply.body)["Message"]
 
 
 def test_many_at_once_get_each_their_own_answer(rekognition: LocalRekognition) -> None:
@@ -347,3 +430,145 @@ def test_many_at_once_get_each_their_own_answer(rekognition: LocalRekognition) -
     assert [names(reply) for reply in replies[::3]] == [["Face", "Head", "Person"]] * 6
     assert [names(reply) for reply in replies[1::3]] == [["QR Code"]] * 6
     assert [refusal(reply) for reply in replies[2::3]] == [(400, "InvalidS3ObjectException")] * 6
+
+
+def test_boto3_reads_text_and_moderation(client: "RekognitionClient") -> None:
+    place: Any = {"S3Object": {"Bucket": "pictures", "Name": "sign.png"}}
+
+    text = client.detect_text(Image=place, Filters={"WordFilter": {"MinConfidence": 90}})
+    moderation = client.detect_moderation_labels(Image=place, MinConfidence=70)
+
+    assert [found["DetectedText"] for found in text["TextDetections"] if found["Type"] == "LINE"] == [
+        "moderation: Smoking, 71",
+        "TAXI to Berlin 42",
+    ]
+    assert [(label["Name"], label["TaxonomyLevel"]) for label in moderation["ModerationLabels"]] == [
+        ("Smoking", 3),
+        ("Drugs & Tobacco Paraphernalia & Use", 2),
+        ("Drugs & Tobacco", 1),
+    ]
+    assert text["TextModelVersion"] == moderation["ModerationModelVersion"] == "local-1"
+
+
+def stored_turned(upright: Image.Image, orientation: int) -> bytes:
+    """The JPEG that a viewer shows upright because of its EXIF orientation."""
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(turns[orientation]) if orientation in turns else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(stored, "JPEG", exif=exif, quality=95)
+
+
+def sides(box: Mapping[str, float]) -> list[float]:
+    return [box[side] for side in ("Left", "Top", "Width", "Height")]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_refer_to_a_jpeg_as_its_viewers_see_it(rekognition: LocalRekognition, orientation: int) -> None:
+    upright = write("TAXI to Berlin", size=(640, 400), height=48)
+    upright.paste(draw_qr_code("hello"), (400, 200))
+    request = image(stored_turned(upright, orientation))
+
+    [code] = [
+        label
+        for label in json.loads(detect_labels(rekognition, request).body)["Labels"]
+        if label["Name"] == "QR Code"
+    ]
+    [line, *words] = json.loads(ask(rekognition, "DetectText", request).body)["TextDetections"]
+
+    quiet, side = 2 * 7, 21 * 7
+    place = [(400 + quiet) / 640, (200 + quiet) / 400, side / 640, side / 400]
+    assert sides(code["Instances"][0]["BoundingBox"]) == pytest.approx(place, abs=0.02)
+    assert sides(line["Geometry"]["BoundingBox"]) == pytest.approx([0.05, 0.1, 0.47, 0.14], abs=0.03)
+    assert [word["DetectedText"] for word in words] == ["TAXI", "to", "Berlin"]
+    assert words[0]["Geometry"]["BoundingBox"]["Left"] < words[2]["Geometry"]["BoundingBox"]["Left"] - 0.2
+
+
+def test_boxes_refer_to_a_png_as_it_is_stored(rekognition: LocalRekognition) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(write("TAXI to Berlin", size=(640, 400), height=48), exif=exif)
+
+    line = json.loads(ask(rekognition, "DetectText", image(data)).body)["TextDetections"][0]
+
+    assert sides(line["Geometry"]["BoundingBox"]) == pytest.approx([0.05, 0.1, 0.47, 0.14], abs=0.03)
+
+
+class Listener:
+    """A recogniser that remembers the pictures that it was given."""
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+        self.pictures: list[Picture] = []
+
+    def recognise(self, _operation: str, picture: Picture, _request: Mapping[str, Any]) -> dict[str, Any]:
+        self.pictures.append(picture)
+        return {}
+
+    def warm_up(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_the_same_bytes_are_the_same_picture_for_every_operation() -> None:
+    listener = Listener()
+    rekognition = LocalRekognition(lambda *_: ASTRONAUT, listener)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda operation: ask(rekognition, operation, image(ASTRONAUT)), OPERATIONS))
+    ask(rekognition, "DetectText", s3_object("copy.png"))
+    ask(rekognition, "DetectText", image(SIGN))
+
+    first, *others, sign = listener.pictures
+    assert [picture is first for picture in others] == [True] * 3
+    assert sign is not first
+
+
+def test_only_the_last_pictures_are_remembered() -> None:
+    listener = Listener()
+    rekognition = LocalRekognition(lambda *_: None, listener)
+    pictures = [encode(Image.new("RGB", (80, 80 + extra))) for extra in range(PICTURES_REMEMBERED + 1)]
+
+    for data in [*pictures, pictures[-1], pictures[0]]:
+        ask(rekognition, "DetectText", image(data))
+
+    oldest, *_, newest, newest_again, oldest_again = listener.pictures
+    assert newest is newest_again
+    assert oldest is not oldest_again
+
+
+def test_the_command_line_asks_all_three(
+    s3: Any, bucket: str, endpoint: Endpoint, aws: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(bucket: str, key: str, version: str | None) -> bytes:
+        data: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return data
+
+    recogniser = LocalRecogniser([CodeDetector()], TextDetector())
+    monkeypatch.setattr(endpoint, "_rekognition", LocalRekognition(read, recogniser))
+    s3.put_object(Bucket=bucket, Key="sign.png", Body=SIGN)
+    place = f"S3Object={{Bucket={bucket},Name=sign.png}}"
+
+    answers = {
+        command: json.loads(aws("rekognition", command, "--image", place, *options))
+        for command, *options in (
+            ("detect-labels", "--features", "GENERAL_LABELS", "IMAGE_PROPERTIES"),
+            ("detect-moderation-labels", "--min-confidence", "60"),
+            ("detect-text",),
+        )
+    }
+
+    recogniser.close()
+    assert [label["Name"] for label in answers["detect-labels"]["Labels"]] == ["Text"]
+    colours = answers["detect-labels"]["ImageProperties"]["DominantColors"]
+    assert colours[0]["CSSColor"] == "white"
+    assert answers["detect-moderation-labels"]["ModerationLabels"][0]["Name"] == "Smoking"
+    assert answers["detect-text"]["TextDetections"][1]["DetectedText"] == "TAXI to Berlin 42"

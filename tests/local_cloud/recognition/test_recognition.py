@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from local_cloud.recognition import ConfigurationError, local_recogniser, recogniser_from
 from local_cloud.recognition.aws import AwsRecogniser
 from local_cloud.recognition.local import LocalRecogniser
-from tests.local_cloud.recognition.drawing import picture_of
+from local_cloud.recognition.picture import read_picture
+from tests.local_cloud.recognition.drawing import encode, picture_of
 from tests.local_cloud.recognition.onnx_models import mean_colour_model
 
 
@@ -51,6 +53,26 @@ def test_a_model_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> No
 
     with pytest.raises(ConfigurationError, match=r"nowhere.onnx\) is not there"):
         recogniser_from({"LOCAL_MODEL": "nowhere.onnx", "LOCAL_MODEL_CLASSES": str(tmp_path / "names.txt")})
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, "Gambling"),
+        ({"LOCAL_MODERATION_MARK": ""}, "Gambling"),
+        ({"LOCAL_MODERATION_MARK": "try"}, "Alcohol"),
+    ],
+)
+def test_the_mark_begins_with_the_users_own_word(environment: dict[str, str], found: str) -> None:
+    notes = PngInfo()
+    notes.add_text("Comment", "moderation: Gambling\ntry: Alcohol")
+    picture = read_picture(encode(Image.new("RGB", (100, 100)), pnginfo=notes))
+    recogniser = recogniser_from(environment)
+
+    answer = recogniser.recognise("DetectModerationLabels", picture, {})
+
+    assert [label["Name"] for label in answer["ModerationLabels"]] == [found]
+    recogniser.close()
 
 
 def test_the_users_own_classes_are_labels_beside_the_others(tmp_path: Path) -> None:
