@@ -3,17 +3,21 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from local_cloud.recognition.errors import TooLarge, TooSmall, Unreadable
+from local_cloud.recognition.memory import Memory
 
+T = TypeVar("T")
 Pixels = NDArray[np.uint8]
 
 MIN_SIDE = 80
@@ -36,25 +40,54 @@ BROKEN = (
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A JPEG or PNG whose header passed Rekognition's limits; width and height are those of the header."""
+class Content:
+    """What decoding yields: height x width x RGB, and the texts that the file carries beside its pixels."""
 
-    data: bytes
+    pixels: Pixels
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A JPEG or PNG whose header passed Rekognition's limits; width and height are those of the header.
+
+    It remembers what was found out about it, so that threads that look at it together share their work.
+    """
+
+    data: bytes = field(repr=False)
     is_jpeg: bool
     width: int
     height: int
+    _memory: Memory = field(default_factory=Memory, repr=False)
 
-    @cached_property
+    @property
     def pixels(self) -> Pixels:
         """Height x width x RGB, upright by a JPEG's EXIF, no side above 2,000. Unreadable if cut off."""
-        return np.asarray(self.decode(WORKING_SIDE))
+        return self._content.pixels
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A PNG's texts, with their keywords and without, a JPEG's comments, and EXIF's image description."""
+        return self._content.notes
+
+    def recall(self, key: Hashable, work: Callable[[], T]) -> T:
+        """What work returned when the key was first asked for, in whichever thread."""
+        return self._memory.recall(key, work)
 
     def decode(self, max_side: int) -> Image.Image:
         """The RGB picture, upright if a JPEG's EXIF says how, shrunk to max_side. Unreadable if cut off."""
-        try:
-            return _decode(self.data, self.is_jpeg, max_side)
-        except BROKEN as error:
-            raise Unreadable(f"Request has invalid image format: {error}") from error
+        with _unreadable_if_broken():
+            return _to_upright_rgb(_load(self.data, max_side), self.is_jpeg, max_side)
+
+    @property
+    def _content(self) -> Content:
+        return self.recall("content", self._read_content)
+
+    def _read_content(self) -> Content:
+        with _unreadable_if_broken():
+            image = _load(self.data, WORKING_SIDE)
+            notes = tuple(_notes(image))
+            return Content(np.asarray(_to_upright_rgb(image, self.is_jpeg, WORKING_SIDE)), notes)
 
 
 def read_picture(data: bytes) -> Picture:
@@ -71,21 +104,52 @@ def read_picture(data: bytes) -> Picture:
     return Picture(data, isinstance(image, JpegImageFile), width, height)
 
 
-def _open(data: bytes) -> JpegImageFile | PngImageFile:
+@contextmanager
+def _unreadable_if_broken() -> Iterator[None]:
     try:
+        yield
+    except BROKEN as error:
+        raise Unreadable(f"Request has invalid image format: {error}") from error
+
+
+def _open(data: bytes) -> JpegImageFile | PngImageFile:
+    with _unreadable_if_broken():
         if data.startswith(b"\xff\xd8\xff"):
             return JpegImageFile(io.BytesIO(data))
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return PngImageFile(io.BytesIO(data))
-    except BROKEN as error:
-        raise Unreadable(f"Request has invalid image format: {error}") from error
     raise Unreadable("Request has invalid image format: neither JPEG nor PNG")
 
 
-def _decode(data: bytes, is_jpeg: bool, max_side: int) -> Image.Image:
-    image: Image.Image = _open(data)
+def _load(data: bytes, max_side: int) -> JpegImageFile | PngImageFile:
+    image = _open(data)
     image.draft("RGB", (max_side, max_side))
     image.load()
+    return image
+
+
+def _notes(image: JpegImageFile | PngImageFile) -> Iterator[str]:
+    if isinstance(image, PngImageFile):
+        for keyword, text in image.text.items():
+            yield f"{keyword}: {text}"
+            yield text
+    else:
+        for marker, segment in image.applist:
+            if marker == "COM":
+                yield segment.decode(errors="replace")
+    yield from _image_description(image)
+
+
+def _image_description(image: Image.Image) -> Iterator[str]:
+    try:
+        description = image.getexif().get(ExifTags.Base.ImageDescription)
+    except BROKEN:
+        return
+    if description:
+        yield str(description)
+
+
+def _to_upright_rgb(image: Image.Image, is_jpeg: bool, max_side: int) -> Image.Image:
     if image.mode in SHRINKABLE:
         image.thumbnail((max_side, max_side), Image.Resampling.BOX)
     rgb = _to_rgb(_turn_upright(image) if is_jpeg else image)

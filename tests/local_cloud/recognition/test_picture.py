@@ -1,11 +1,16 @@
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from local_cloud.recognition import picture as picture_module
 from local_cloud.recognition.errors import TooLarge, TooSmall, Unreadable
 from local_cloud.recognition.picture import read_picture
 from tests.local_cloud.recognition.drawing import SAMPLES, encode, noise, sample
@@ -220,6 +225,73 @@ def test_a_compressed_note_in_a_png_is_not_inflated() -> None:
 
     with pytest.raises(Unreadable):
         _ = read_picture(plain[:33] + chunk + plain[33:]).pixels
+
+
+def with_text(*chunks: tuple[str, str], after_pixels: bool = False, **options: Any) -> bytes:
+    notes = PngInfo()
+    for keyword, text in chunks:
+        notes.add_text(keyword, text, **options, **({"zip": False} if after_pixels else {}))
+    data = encode(half_red_half_blue(), pnginfo=notes)
+    if not after_pixels:
+        return data
+    start, end = data.index(b"tEXt") - 4, data.index(b"IDAT") - 4
+    return data[:start] + data[end:-12] + data[start:end] + data[-12:]
+
+
+def test_the_texts_of_a_png_are_its_notes() -> None:
+    plain = with_text(("Comment", "a ship"), ("moderation", "Pills"))
+
+    assert read_picture(plain).notes == ("Comment: a ship", "a ship", "moderation: Pills", "Pills")
+    assert read_picture(with_text(("Comment", "a ship"), zip=True)).notes[1] == "a ship"
+    assert (
+        read_picture(with_text(("Comment", "ein Schiff übers Meer 🚢"))).notes[1]
+        == "ein Schiff übers Meer 🚢"
+    )
+
+
+def test_a_text_behind_the_pixels_is_a_note_too() -> None:
+    assert read_picture(with_text(("Comment", "a ship"), after_pixels=True)).notes[1] == "a ship"
+
+
+def test_the_comments_of_a_jpeg_are_its_notes() -> None:
+    data = encode(half_red_half_blue(), "JPEG", comment="übers Meer")
+    second = b"\xff\xfe" + struct.pack(">H", 8) + b"a ship"
+
+    assert read_picture(data[:2] + second + data[2:]).notes == ("a ship", "übers Meer")
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG"])
+def test_the_image_description_is_a_note(fmt: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a ship"
+
+    assert read_picture(encode(half_red_half_blue(), fmt, exif=exif)).notes == ("a ship",)
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG"])
+def test_a_plain_picture_has_no_notes(fmt: str) -> None:
+    assert read_picture(encode(half_red_half_blue(), fmt)).notes == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*EXIF.*:UserWarning")
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG"])
+def test_broken_exif_is_no_note(fmt: str) -> None:
+    data = encode(half_red_half_blue(), fmt, exif=b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x05garbage")
+
+    assert read_picture(data).notes == ()
+
+
+def test_a_picture_is_decoded_once_for_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Mock(spec=picture_module._load, side_effect=picture_module._load)
+    monkeypatch.setattr(picture_module, "_load", load)
+    picture = read_picture((SAMPLES / "coffee.png").read_bytes())
+
+    with ThreadPoolExecutor(4) as pool:
+        pixels = list(pool.map(lambda _: picture.pixels, range(8)))
+
+    assert {id(each) for each in pixels} == {id(picture.pixels)}
+    assert picture.notes == ()
+    assert load.call_count == 1
 
 
 def test_bytes_after_the_end_of_a_picture_do_no_harm() -> None:
