@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+# An outline: an array of points, x and y each.
+Corners = NDArray[np.float64]
+
 SAME_THING = 0.5
 SAME_BOX = 0.8
 

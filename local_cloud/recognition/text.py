@@ -3,30 +3,45 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from local_cloud.recognition.boxes import Box, Detection
+import numpy as np
+
+from local_cloud.recognition.boxes import Box, Corners, Detection
 from local_cloud.recognition.calibration import TEXT, calibrate
 from local_cloud.recognition.picture import Picture
 
 if TYPE_CHECKING:
-    from rapidocr import RapidOCR
+    from local_cloud.recognition.ocr import Reader, ReadLine
 
 # A ring is read as "O" and a stripe as "1" with certainty, so that one character alone is no text.
 FEWEST_CHARACTERS = 2
 DOCUMENT_LINES = 5
 DOCUMENT_AREA = 0.1
-# The stock limits enlarge the shorter side to 736 pixels, which for a narrow strip means gigabytes.
-OPTIONS = {"Global.log_level": "critical", "Det.limit_type": "max", "Det.limit_side_len": 1280}
 
 
-@dataclass(frozen=True)
-class TextLine:
-    """A line that was read: its text, 0-100 on the common scale, and the upright box around it."""
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """What was read: its text, 0-100 on the common scale, and its corners in ratios of the picture's sides.
+
+    The corners go round from the top left of the first letter, in the direction of reading.
+    """
 
     text: str
     confidence: float
-    box: Box
+    corners: Corners
+
+    @property
+    def box(self) -> Box:
+        return Box.around(self.corners)
+
+
+@dataclass(frozen=True, eq=False)
+class TextLine(Writing):
+    """A line and its words, which are as sure as the line."""
+
+    words: tuple[Writing, ...]
 
 
 class TextDetector:
@@ -44,30 +59,53 @@ class TextDetector:
         return [Detection(label, best) for label in labels]
 
     def read(self, picture: Picture) -> list[TextLine]:
-        """The lines of text in reading order, without unsure ones and single characters."""
-        height, width = picture.pixels.shape[:2]
-        with self._lock:
-            output = self._engine(picture.pixels)
-        if output.txts is None:
-            return []
-        found = zip(output.txts, output.scores, output.boxes / (width, height), strict=True)
-        return [
-            TextLine(text, confidence, Box.around(corners).clipped())
-            for text, score, corners in found
-            if _counts(text) and (confidence := calibrate(TEXT, score)) is not None
-        ]
+        """The lines from top to bottom, without unsure ones and single characters; read once a picture."""
+        return picture.recall(self, lambda: self._read(picture))
 
     def warm_up(self) -> None:
         with self._lock:
-            _ = self._engine
+            _ = self._reader
 
     def close(self) -> None: ...
 
-    @cached_property
-    def _engine(self) -> RapidOCR:
-        from rapidocr import RapidOCR
+    def _read(self, picture: Picture) -> list[TextLine]:
+        height, width = picture.pixels.shape[:2]
+        with self._lock:
+            lines = self._reader.read_lines(picture.pixels)
+        return [
+            _text_line(line, confidence, np.array([width, height]))
+            for line in lines
+            if _counts(line.text) and (confidence := calibrate(TEXT, line.score)) is not None
+        ]
 
-        return RapidOCR(params=OPTIONS)
+    @cached_property
+    def _reader(self) -> Reader:
+        from local_cloud.recognition.ocr import Reader
+
+        return Reader()
+
+
+def _text_line(line: ReadLine, confidence: float, size: Corners) -> TextLine:
+    corners = np.clip(line.corners / size, 0, 1)
+    spans = iter(line.spans)
+    words = [(word, list(islice(spans, len(word)))) for word in line.text.split()]
+    return TextLine(
+        line.text,
+        confidence,
+        corners,
+        tuple(
+            Writing(word, confidence, _cut(corners, min(taken)[0], max(end for _, end in taken)))
+            for word, taken in words
+        ),
+    )
+
+
+def _cut(line: Corners, start: float, end: float) -> Corners:
+    """The corners of the part of a line between two shares of its length."""
+    top, bottom = line[1] - line[0], line[2] - line[3]
+    return np.array(
+        [line[0] + start * top, line[0] + end * top, line[3] + end * bottom, line[3] + start * bottom]
+    )
 
 
 def _counts(text: str) -> bool:
