@@ -20,7 +20,10 @@ class Account:
 
     @cached_property
     def id(self) -> str:
-        return str(self.client("sts").get_caller_identity()["Account"])
+        sts = self.session.client(
+            "sts", region_name=self.region
+        )  # and not so patient: it is the first to ask
+        return sts.get_caller_identity()["Account"]
 
     @property
     def region(self) -> str:

@@ -60,6 +60,7 @@ _KINDS: Mapping[type[BotoCoreError], str] = {
     exceptions.NoRegionError: REGION,
     exceptions.InvalidRegionError: BAD_REGION,
     exceptions.UnknownRegionError: BAD_REGION,
+    exceptions.ConnectionError: UNREACHABLE,
     exceptions.HTTPClientError: UNREACHABLE,
     exceptions.WaiterError: SLOW,
 }

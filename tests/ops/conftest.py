@@ -1,0 +1,84 @@
+import io
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from ops.__main__ import commands
+from ops.account import Account
+from ops.inventory import Inventory
+from ops.stack import Stack
+from ops.stage import Stage
+from tests.conftest import LOCAL, ROOT
+
+Operator = Callable[..., Result]
+
+
+class Screen(Console):
+    """What a command prints into a file."""
+
+    def __init__(self) -> None:
+        super().__init__(file=io.StringIO(), width=200, markup=False, highlight=False)
+
+    @property
+    def lines(self) -> list[str]:
+        assert isinstance(self.file, io.StringIO)
+        return [line.rstrip() for line in self.file.getvalue().splitlines()]
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of the test's own, with the templates of this one and no stage but `local`."""
+    chalice = tmp_path / "project/.chalice"
+    chalice.mkdir(parents=True)
+    for name in ("resources.yaml", "policies.yaml"):
+        shutil.copy(ROOT / ".chalice" / name, chalice)
+    document = {
+        "version": "2.0",
+        "app_name": "image-labeller",
+        "stages": {"local": {"environment_variables": LOCAL}},
+    }
+    (chalice / "config.json").write_text(json.dumps(document, indent=2) + "\n")
+    return chalice.parent
+
+
+@pytest.fixture
+def stage(project: Path) -> Stage:
+    """One that only this test has."""
+    return Stage(f"t{secrets.token_hex(6)}", project)
+
+
+@pytest.fixture
+def account(session: boto3.Session) -> Account:
+    return Account(session)
+
+
+@pytest.fixture
+def stack(stage: Stage, account: Account) -> Stack:
+    return Stack(account.client("cloudformation"), stage.stack_name)
+
+
+@pytest.fixture
+def inventory(stage: Stage, account: Account) -> Inventory:
+    return Inventory(stage, account)
+
+
+@pytest.fixture
+def operate(project: Path, session: boto3.Session) -> Operator:
+    """`python -m ops ...` in this process, on the test's own project."""
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(commands, arguments, obj=project, catch_exceptions=False)
+
+    return run
