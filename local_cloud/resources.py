@@ -16,11 +16,11 @@ def create(
     """
     client = session.client("cloudformation", endpoint_url=endpoint_url)
     stack = f"image-labeller-{stage}-resources"
-    request: dict[str, Any] = {
-        "StackName": stack,
-        **({"TemplateURL": template} if isinstance(template, str) else {"TemplateBody": template.read_text()}),
-        "Parameters": [{"ParameterKey": "Stage", "ParameterValue": stage}],
-    }
+    source = (
+        {"TemplateURL": template} if isinstance(template, str) else {"TemplateBody": template.read_text()}
+    )
+    parameters = [{"ParameterKey": "Stage", "ParameterValue": stage}]
+    request: dict[str, Any] = {"StackName": stack, "Parameters": parameters, **source}
     try:
         client.create_stack(**request)
     except client.exceptions.AlreadyExistsException:

@@ -63,9 +63,9 @@ def session(endpoint: Endpoint) -> boto3.Session:
 
 
 @pytest.fixture(scope="session")
-def template(session: boto3.Session) -> str:
+def template(endpoint: Endpoint) -> str:
     """The URL of the project's template: to send it for each stage takes longer than to make what it says."""
-    client = session.client("s3")
+    client = boto3.client("s3")
     client.create_bucket(Bucket="templates")
     client.upload_file(str(ROOT / ".chalice/resources.yaml"), "templates", "resources.yaml")
     return "https://s3.amazonaws.com/templates/resources.yaml"

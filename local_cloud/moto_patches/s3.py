@@ -1,7 +1,9 @@
 """S3."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -18,6 +20,7 @@ def apply() -> None:
     mend(s3_models.S3Backend, "delete_object", _delete_object)
     mend(s3_responses.S3Response, "delete_object", _answer_delete_object)
     mend(s3_responses.S3Response, "copy_object", _answer_copy_object)
+    mend(s3_models.FakeBucket, "get_permission", _get_permission)
     mend(s3_models.FakeBucket, "delete_from_cloudformation_json", _delete_from_cloudformation)
     mend_cloudformation(s3_models.FakeBucket, _configure_bucket)
 
@@ -123,6 +126,35 @@ def _answer_copy_object(original: Function) -> Function:
         return original(self)
 
     return copy_object
+
+
+def _get_permission(original: Function) -> Function:
+    """What does not leave the machine counts as encrypted on its way (moto takes any condition for met)."""
+
+    def get_permission(self: Any, action: str, resource: str) -> Any:
+        if self.policy is None:
+            return original(self, action, resource)
+        whole, self.policy = self.policy, _where_encrypted(self.policy)
+        try:
+            return original(self, action, resource)
+        finally:
+            self.policy = whole
+
+    return get_permission
+
+
+@lru_cache(maxsize=1024)
+def _where_encrypted(policy: bytes) -> bytes | None:
+    """What a policy says about requests over TLS; None where that is nothing."""
+    document = json.loads(policy)
+    statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
+    left = [each for each in statements if not _is_about_plain_requests(each)]
+    return json.dumps(document | {"Statement": left}).encode() if left else None
+
+
+def _is_about_plain_requests(statement: dict[str, Any]) -> bool:
+    secure = statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport", True)
+    return not is_true(secure)
 
 
 def _delete_from_cloudformation(original: Function) -> Function:
