@@ -81,9 +81,9 @@ def _filled(resource: str, values: Mapping[str, str]) -> str:
     try:
         filled = Template(resource).substitute(given)
     except KeyError as error:
-        raise Problem(f"Nothing is known to put for {error.args[0]} in {resource!r}.") from error
+        raise Problem(f"There is no {error.args[0]} to put into {resource!r} of the policies.") from error
     except ValueError as error:
-        raise Problem(f"{resource!r} has a placeholder that is none: {error}") from error
+        raise Problem(f"{resource!r} has an odd placeholder in the policies: {error}") from error
     if "${" in filled:
-        raise Problem(f"{filled!r} has a placeholder that was not filled.")
+        raise Problem(f"{filled!r} has a placeholder left in the policies.")
     return filled

@@ -26,6 +26,7 @@ from local_cloud import resources  # noqa: E402
 from local_cloud.endpoint import Endpoint  # noqa: E402
 from tests.api_client import ApiClient, served  # noqa: E402
 from tests.catalogue import Catalogue  # noqa: E402
+from tests.permissions import Guard, guarding, policies_of  # noqa: E402
 from tests.scripted_rekognition import ScriptedRekognition  # noqa: E402
 
 if TYPE_CHECKING:
@@ -90,9 +91,24 @@ def s3(endpoint: Endpoint) -> "S3Client":
 
 
 @pytest.fixture(scope="session")
-def app_module() -> ModuleType:
+def guard() -> Iterator[Guard]:
+    with guarding() as guard:
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def within_its_rights(guard: Guard) -> Iterator[None]:
+    """No function may do what its policy does not grant, even where the app takes a refusal in its stride."""
+    yield
+    refused, guard.refused[:] = [*guard.refused], []
+    assert refused == []
+
+
+@pytest.fixture(scope="session")
+def app_module(guard: Guard) -> ModuleType:
     import app
 
+    guard.watch(app.app, lambda: policies_of(app.services.settings.stage))
     return app
 
 
