@@ -46,6 +46,9 @@ class Change:
         return "replaced" if self.replaced else _OUTCOMES.get(self.action, self.action)
 
 
+OUTPUTS = Change("Modify", "Outputs", "", "", replaced=False)  # alone, they are not among the changes
+
+
 @dataclass(frozen=True)
 class Stack:
     client: "CloudFormationClient"
@@ -147,9 +150,9 @@ class Stack:
             self.pause(POLL)
 
     def _carry_out(self, change_set: Mapping[str, Any], console: Console) -> list[Change]:
-        changes = self._accepted(change_set)
-        if not changes:
+        if not self._is_of_use(change_set):
             return []
+        changes = list(self._changes(change_set)) or [OUTPUTS]
         rows = [(change.outcome, change.resource, change.kind, change.name) for change in changes]
         console.print(listing("", "resource", "type", "name", rows=rows))
         operation = self._operation(change_set)
@@ -162,16 +165,16 @@ class Stack:
             )
         return changes
 
-    def _accepted(self, change_set: Mapping[str, Any]) -> list[Change]:
-        """What the change set would do; one that would do nothing, or cannot be carried out, is deleted."""
+    def _is_of_use(self, change_set: Mapping[str, Any]) -> bool:
+        """Whether it can be carried out; if it would change nothing, it is deleted."""
         if change_set["Status"] != "FAILED":
-            return list(self._changes(change_set))
+            return True
         reason = change_set.get("StatusReason", "")
         refusal = None if any(text in reason for text in _UNCHANGED) else self._refusal(change_set, reason)
         self.client.delete_change_set(ChangeSetName=change_set["ChangeSetId"])
-        if refusal is None:
-            return []
-        raise Problem(f"CloudFormation refuses to change the stack {self.name}:\n{refusal}")
+        if refusal is not None:
+            raise Problem(f"CloudFormation refuses to change the stack {self.name}:\n{refusal}")
+        return False
 
     def _changes(self, change_set: Mapping[str, Any]) -> Iterator[Change]:
         while True:
