@@ -22,7 +22,7 @@ from ops.problems import Problem
 from tests.api_client import ApiClient
 from tests.permissions import TEMPLATE, Guard, Policies, Used, policies_of, values_of
 from tests.pictures import picture
-from tests.rights import TRACING, Right, covers, functions, grants, implied, lacking, unused
+from tests.rights import TRACING, Right, allows, covers, functions, grants, implied, lacking, unused
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -308,6 +308,15 @@ def test_only_what_labels_can_call_rekognition(policies: Policies) -> None:
     }
 
     assert able == LABELLING
+
+
+def test_the_api_can_sign_for_nothing_but_new_uploads(policies: Policies, services: Services) -> None:
+    bucket = f"arn:aws:s3:::{services.bucket.name}"
+    keys = {"uploads/1/dog.png": True, "dog.png": False, "uploads": False, "other/uploads/1/dog.png": False}
+
+    allowed = {key: allows(policies["api_handler"], Right("s3:PutObject", f"{bucket}/{key}")) for key in keys}
+
+    assert allowed == keys
 
 
 def test_no_action_has_a_wildcard_and_no_resource_but_at_its_end(stages: tuple[Policies, Policies]) -> None:
