@@ -54,7 +54,8 @@ def _zipped(project: Path, runtime: Runtime) -> Path:
         packager.PackageDownloadError,
         packager.UnsupportedPackageError,
     ) as error:
-        raise Problem(f"pip cannot get what requirements.txt names: {str(error).strip()}") from error
+        *_, last = ["", *str(error).strip().splitlines()]
+        raise Problem(f"pip cannot get what requirements.txt names. {last}") from error
 
 
 def _compile_app(project: Path) -> None:

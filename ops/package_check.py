@@ -152,7 +152,7 @@ def _compiled(package: Package) -> Iterator[Finding]:
 def _unreadable(package: Package) -> Iterator[Finding]:
     """https://repost.aws/knowledge-center/lambda-deployment-package-errors"""
     modes = {path: entry.external_attr >> 16 for path, entry in package.entries.items()}
-    closed = sorted(path for path, mode in modes.items() if mode and not mode & 0o004)
+    closed = sorted(path for path, mode in modes.items() if not mode & 0o004)
     if closed:
         files = closed[0] if len(closed) == 1 else f"{len(closed)} files, such as {closed[0]},"
         yield Finding(

@@ -48,6 +48,8 @@ def run(console: Console, project: Path, stage: Stage | None, architecture: str 
 def _runtime(stage: Stage | None, architecture: str | None) -> Runtime:
     if stage and architecture:
         raise Problem("Give --stage or --architecture: a stage has the architecture that config.json says.")
+    if stage and (stage.config() | stage.document()).get("automatic_layer"):
+        raise Problem("With automatic_layer in config.json there is no one package: take it out.")
     chosen = architecture or (stage.architecture() if stage else default_architecture())
     if chosen not in ARCHITECTURES:
         raise Problem(
