@@ -61,17 +61,17 @@ FAULTS = {
 
 
 @pytest.fixture
-def session(endpoint: object) -> boto3.Session:
+def lambda_session(endpoint: object) -> boto3.Session:
     """As on Lambda, credentials with a session token."""
     return boto3.Session(KEY_ID, SECRET_KEY, SESSION_TOKEN)
 
 
 @pytest.fixture
 def services(
-    settings: Settings, session: boto3.Session, app_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, lambda_session: boto3.Session, app_module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> Services:
     services = Services(settings)
-    vars(services)["session"] = session
+    vars(services)["session"] = lambda_session
     monkeypatch.setattr(app_module, "services", services)
     return services
 
@@ -134,11 +134,11 @@ def test_a_labelling_gives_nothing_away(
 def test_a_labelling_that_fails_gives_nothing_away(
     operation: str,
     fault: Step,
-    session: boto3.Session,
+    lambda_session: boto3.Session,
     upload: Callable[[str], None],
     rekognition: ScriptedRekognition,
 ) -> None:
-    sent = plan(session.events, operation, *9 * [fault])
+    sent = plan(lambda_session.events, operation, *9 * [fault])
 
     with everything_written() as written, pytest.raises(ExceptionGroup):
         upload(KEYS[0])
@@ -158,10 +158,10 @@ def test_a_record_without_a_key_gives_nothing_away(app_module: ModuleType) -> No
 
 @pytest.mark.parametrize("fault", [through, *FAULTS.values()], ids=["nothing", *FAULTS])
 def test_requests_and_their_answers_give_nothing_away(
-    fault: Step, services: Services, session: boto3.Session, server: ApiClient
+    fault: Step, services: Services, lambda_session: boto3.Session, server: ApiClient
 ) -> None:
     for operation in ("dynamodb.GetItem", "dynamodb.PutItem", "dynamodb.Query"):
-        plan(session.events, operation, *9 * [fault])
+        plan(lambda_session.events, operation, *9 * [fault])
     headers = {"Authorization": f"Bearer {BEARER}", "X-Amz-Security-Token": SESSION_TOKEN}
     requests: list[tuple[str, str, Any]] = [
         ("POST", "/images", {}),
