@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import yaml
 from chalice.app import S3EventConfig
 
 from chalicelib.settings import Settings
@@ -134,43 +133,7 @@ def test_only_code_ships() -> None:
     assert {Path(name).suffix for name in tracked} == {".py"}
 
 
-def test_the_local_stage_names_what_the_template_makes() -> None:
-    template = yaml.load((ROOT / ".chalice/resources.yaml").read_text(), Loader=_Template)  # noqa: S506 - a SafeLoader
-    resources = template["Resources"]
-    names = {
-        "IMAGES_BUCKET": resources["ImageBucket"]["Properties"]["BucketName"],
-        "IMAGES_TABLE": resources["ImagesTable"]["Properties"]["TableName"],
-    }
-    values = {"Stage": "local", "AWS::AccountId": "123456789012", "AWS::Region": "us-east-1"}
-
-    filled = {
-        name: re.sub(r"\$\{(.+?)\}", lambda found: values[found[1]], text) for name, text in names.items()
-    }
-
-    assert filled == {name: LOCAL[name] for name in names}
-
-
-def test_the_template_is_one_that_cloudformation_takes() -> None:
-    template = str(ROOT / ".chalice/resources.yaml")
-
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("cfn-lint")), template],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.stdout + done.stderr == ""
-
-
 def test_chalice_gives_the_function_the_time_that_its_lease_counts_on() -> None:
     config = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["local"]
 
     assert config["lambda_timeout"] == Settings.from_env(LOCAL).label_timeout_seconds
-
-
-class _Template(yaml.SafeLoader):
-    """CloudFormation's YAML, whose tags are taken as the text behind them."""
-
-
-_Template.add_multi_constructor("!", lambda loader, _, node: loader.construct_scalar(node))
