@@ -14,9 +14,7 @@ RETRYABLE = {
 
 
 @pytest.mark.parametrize(("outcome", "failure"), RETRYABLE.items(), ids=RETRYABLE)
-def test_what_a_later_try_can_heal_has_an_outcome_of_its_name(
-    outcome: str, failure: type[Retryable]
-) -> None:
+def test_what_a_later_try_can_heal_has_an_outcome_of_its_name(outcome: str, failure: type[Retryable]) -> None:
     assert outcome_of(failure("said")) == outcome
 
 
