@@ -131,8 +131,7 @@ class Package:
         return {path: owner for path in self.entries if (owner := self._owner(path))}
 
     def _owner(self, path: str) -> str | None:
-        if path.endswith(".pyc") and "__pycache__" in path:
-            path = source_from_cache(path)
+        path = source(path)
         if path == "app.py" or path.startswith("chalicelib/"):
             return APP
         return CHALICE if path in ("chalice/__init__.py", "chalice/app.py") else self._recorded.get(path)
@@ -162,6 +161,11 @@ class Package:
             weights["zipped"][owner] += entry.compress_size
             weights["unpacked"][owner] += entry.file_size
         return weights
+
+
+def source(path: str) -> str:
+    """Of bytecode; all else is its own."""
+    return source_from_cache(path) if "__pycache__/" in path and path.endswith(".pyc") else path
 
 
 def _installed(path: str) -> str:

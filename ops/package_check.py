@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from ops import binaries
 from ops.cold_start import ColdStart, ImportFailed
 from ops.lambda_runtime import Runtime
-from ops.package import APP, MAX_UNPACKED, MAX_ZIPPED, Package
+from ops.package import APP, MAX_UNPACKED, MAX_ZIPPED, Package, source
 from ops.problems import Problem
 
 SERVED = (".py", ".html", ".css", ".js", ".svg")  # the code, and the page
@@ -113,9 +113,10 @@ def _superfluous(package: Package, required: set[str]) -> Iterator[Finding]:
 def _strays(package: Package) -> Iterator[Finding]:
     strays = defaultdict(list)
     for path in sorted(package.entries.keys() - package.owners.keys()):
-        strays[PurePosixPath(path).parts[0]].append(path)
+        if source(path) == path or source(path) not in package.entries:
+            strays[PurePosixPath(path).parts[0]].append(path)
     for top, paths in strays.items():
-        what = top if paths == [top] else f"{top}/ ({len(paths)} files, such as {paths[0]})"
+        what = top if paths == [top] else f"{top}/ (such as {paths[0]}, {len(paths)} in all)"
         yield Finding(f"{what} is in the package, and is neither the app's nor a requirement's.", TAKE_OUT)
 
 

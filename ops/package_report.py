@@ -22,9 +22,9 @@ RUNS = 7
 LARGEST = 8
 NEAR = 0.8  # of a limit
 IMPORTS = {
-    "the app": ("app", True),
-    "the app, without its bytecode": ("app", False),
-    "boto3 alone": ("boto3", True),
+    "import app": ("app", True),
+    "import app, without its bytecode": ("app", False),
+    "import boto3": ("boto3", True),
 }
 
 

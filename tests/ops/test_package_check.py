@@ -153,12 +153,17 @@ def test_what_nothing_requires_is_found(check: Check) -> None:
 @pytest.mark.parametrize(
     ("files", "what"),
     [
-        (["tests/test_app.py", "tests/conftest.py"], "tests/ (2 files, such as tests/conftest.py)"),
-        (["samples/cup.png"], "samples/ (1 files, such as samples/cup.png)"),
-        (["local_cloud/__init__.py"], "local_cloud/ (1 files, such as local_cloud/__init__.py)"),
+        (["tests/test_app.py", "tests/conftest.py"], "tests/ (such as tests/conftest.py, 2 in all)"),
+        (["samples/cup.png"], "samples/ (such as samples/cup.png, 1 in all)"),
+        (["local_cloud/__init__.py"], "local_cloud/ (such as local_cloud/__init__.py, 1 in all)"),
         (["test_app.py"], "test_app.py"),
-        (["chalice/local.py"], "chalice/ (1 files, such as chalice/local.py)"),
-        (["first/stray.py"], "first/ (1 files, such as first/stray.py)"),
+        (["test_app.py", "__pycache__/test_app.cpython-311.pyc"], "test_app.py"),
+        (
+            ["__pycache__/gone.cpython-311.pyc"],
+            "__pycache__/ (such as __pycache__/gone.cpython-311.pyc, 1 in all)",
+        ),
+        (["chalice/local.py"], "chalice/ (such as chalice/local.py, 1 in all)"),
+        (["first/stray.py"], "first/ (such as first/stray.py, 1 in all)"),
     ],
 )
 def test_a_stray_file_is_found(check: Check, files: list[str], what: str) -> None:
