@@ -163,9 +163,7 @@ def _validate_status(self: Any, stack: Any) -> None:  # noqa: ARG001
 
 def _values(_: Any, instance: Any, incoming_params: list[Mapping[str, Any]]) -> dict[str, str]:
     """The parameters as given; what is not given takes its default, whatever it was before."""
-    previous = {
-        each["ParameterKey"]: each["ParameterValue"] for each in getattr(instance, "parameter_list", [])
-    }
+    previous = stacks.parameter_values(instance.resource_map) if isinstance(instance, models.Stack) else {}
     for given in incoming_params:
         if given.get("UsePreviousValue") and given["ParameterKey"] not in previous:
             raise ValidationError(message=f"Parameters: [{given['ParameterKey']}] must have values")
@@ -221,7 +219,7 @@ def _propose(self: Any, stack: Any, kind: str, name: str) -> ChangeSet:
         stack_name=stack.name,
         template=template,
         given=given,
-        parameters=stacks.parameter_values(resources),
+        parameters=stacks.shown_values(resources),
         imports=imports,
         changes=list(_changes(stack, resources, imports)),
         description=self._get_param("Description"),

@@ -160,15 +160,18 @@ def _delete(_: Function) -> Function:
 
 
 def parameter_values(resources: Any) -> dict[str, str]:
-    """All parameters as text, as AWS shows them."""
-    return {
-        name: "****" if name in resources.no_echo_parameter_keys else _as_text(value)
-        for name, value in resources.resolved_parameters.items()
-    }
+    """All parameters as text."""
+    return {name: _as_text(value) for name, value in resources.resolved_parameters.items()}
+
+
+def shown_values(resources: Any) -> dict[str, str]:
+    """The same, as AWS tells them."""
+    secret = dict.fromkeys(resources.no_echo_parameter_keys, "****")
+    return parameter_values(resources) | secret
 
 
 def _parameter_list(stack: Any) -> list[dict[str, str]]:
-    values = parameter_values(stack.resource_map)
+    values = shown_values(stack.resource_map)
     return [{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()]
 
 
