@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from local_cloud.recognition import aws as aws_module
 from local_cloud.recognition.aws import AwsRecogniser
 from local_cloud.recognition.errors import ServiceError
 from local_cloud.recognition.picture import read_picture
@@ -138,6 +140,22 @@ def test_a_picture_over_5_mb_is_sent_as_a_smaller_jpeg(aws: StandIn) -> None:
     assert sent.format == "JPEG"
     assert sent.width / sent.height == pytest.approx(1.2, abs=0.01)
     assert len(aws.calls[0].sent_bytes) <= 5 * 1024 * 1024
+
+
+def test_a_picture_over_5_mb_is_made_smaller_once_for_all_operations(
+    aws: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = Mock(spec=aws_module._fit, side_effect=aws_module._fit)
+    monkeypatch.setattr(aws_module, "_fit", fit)
+    large = read_picture(encode(sample("coffee.png"), "JPEG") + b"\0" * 5 * 1024 * 1024)
+    recogniser = AwsRecogniser("default", aws.url)
+
+    for operation in sorted(aws_module.OPERATIONS):
+        recogniser.recognise(operation, large, {})
+
+    assert fit.call_count == 1
+    assert len({call.sent_bytes for call in aws.calls}) == 1
+    assert len(aws.calls) == 3
 
 
 def test_a_large_jpeg_is_sent_upright(aws: StandIn) -> None:

@@ -274,9 +274,10 @@ def test_a_plain_picture_has_no_notes(fmt: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF.*:UserWarning")
+@pytest.mark.parametrize("exif", [b"MM\0\x2a\0\0\0\x08\0\x05garbage", b"no TIFF"], ids=["entries", "header"])
 @pytest.mark.parametrize("fmt", ["PNG", "JPEG"])
-def test_broken_exif_is_no_note(fmt: str) -> None:
-    data = encode(half_red_half_blue(), fmt, exif=b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x05garbage")
+def test_broken_exif_is_no_note(fmt: str, exif: bytes) -> None:
+    data = encode(half_red_half_blue(), fmt, exif=b"Exif\0\0" + exif)
 
     assert read_picture(data).notes == ()
 
