@@ -1,14 +1,15 @@
 """Adapter: the S3 bucket that pictures land in."""
 
 import base64
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from chalicelib.aws_errors import Codes, error_code, translated
-from chalicelib.errors import AccessLost, Throttled
+from chalicelib.errors import AccessLost, ObjectUnavailable, Throttled
 from chalicelib.model import StoredObject, Upload
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ CODES: Codes = {
     "NoSuchBucket": AccessLost,
     "SlowDown": Throttled,
     "RequestTimeTooSkewed": AccessLost,
+}
+GONE: Codes = {
+    "NoSuchKey": ObjectUnavailable,
+    "NoSuchVersion": ObjectUnavailable,
+    "PreconditionFailed": ObjectUnavailable,
 }
 
 
@@ -65,6 +71,17 @@ class Bucket:
             if code == "InvalidObjectState":
                 return self._look_at_archived(key)
             return None
+
+    def download(self, found: StoredObject, file: BinaryIO) -> None:
+        """Writes the whole of that very version into the file.
+
+        Raises ObjectUnavailable if it is not there any more, AccessLost, Throttled or ServiceFailed.
+        """
+        version: Any = {"VersionId": found.version_id} if found.version_id else {"IfMatch": found.etag}
+        with translated({**CODES, **GONE}):
+            response = self._client.get_object(Bucket=self._name, Key=found.key, **version)
+            with response["Body"] as body:
+                shutil.copyfileobj(body, file)
 
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""

@@ -9,8 +9,11 @@ import boto3
 from botocore.config import Config
 
 from chalicelib.bucket import Bucket
+from chalicelib.conversion import Converter
+from chalicelib.detection import Detection
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
+from chalicelib.model import Detector, Recipe
 from chalicelib.rekognition import Rekognition
 from chalicelib.settings import Settings
 from chalicelib.store import Store
@@ -25,6 +28,8 @@ PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard"
 REKOGNITION_PATIENCE = Config(
     connect_timeout=1, read_timeout=9, retries={"mode": "standard", "total_max_attempts": 3}
 )
+CONVERSION_BYTES = 900 * 1024 * 1024
+CONVERSION_SECONDS = 20.0
 # Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
 PRESIGNING = Config(
     signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
@@ -56,7 +61,37 @@ class Services:
 
     @cached_property
     def rekognition(self) -> Rekognition:
-        return Rekognition(self.session.client("rekognition", config=REKOGNITION_PATIENCE))
+        client = self.session.client("rekognition", config=REKOGNITION_PATIENCE)
+        return Rekognition(client, self.recipe)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        settings = self.settings
+        return Recipe(
+            detectors=frozenset(map(Detector, settings.detect)),
+            min_confidence=settings.min_confidence,
+            max_labels=settings.max_labels,
+            include_labels=settings.include_labels,
+            exclude_labels=settings.exclude_labels,
+            include_categories=settings.include_categories,
+            exclude_categories=settings.exclude_categories,
+            min_moderation_confidence=settings.min_moderation_confidence,
+            min_text_confidence=settings.min_text_confidence,
+            max_colors=settings.max_colors,
+        )
+
+    @cached_property
+    def detection(self) -> Detection:
+        settings = self.settings
+        return Detection(
+            self.bucket,
+            self.rekognition,
+            Converter(settings.max_pixels, CONVERSION_BYTES, CONVERSION_SECONDS),
+            self.metrics,
+            settings.max_upload_bytes,
+            settings.max_pixels,
+            settings.flagging,
+        )
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -70,11 +105,9 @@ class Services:
     def labelling(self) -> Labelling:
         return Labelling(
             self.bucket,
-            self.rekognition,
+            self.detection,
             self.store,
             self.metrics,
             self.now,
             self.settings.lease_seconds,
-            self.settings.min_confidence,
-            self.settings.max_labels,
         )

@@ -11,6 +11,12 @@ MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a 
 MAX_LABEL_TIMEOUT = 150  # seconds: Lambda tries a last time 180 s after a crash, and the lease must be over
 STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every metric, and part of names on AWS
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+DETECTORS = ("labels", "moderation", "text", "properties")
+MODERATIONS = ("off", "flag")
+# Rekognition's limits for filters: https://docs.aws.amazon.com/rekognition/latest/APIReference/API_GeneralLabelsSettings.html
+MAX_FILTERS, FILTER = 100, re.compile(r"[A-Za-z0-9àâèçñó'\-_(). ]{1,50}")
+NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
+MEGABYTE = 1024 * 1024
 
 
 class SettingsError(Exception):
@@ -22,8 +28,25 @@ class Settings:
     stage: str
     images_bucket: str
     images_table: str
+    detect: tuple[str, ...] = ("labels", "moderation", "text")
     min_confidence: float = 50.0
     max_labels: int = 30
+    include_labels: tuple[str, ...] = ()
+    exclude_labels: tuple[str, ...] = ()
+    include_categories: tuple[str, ...] = ()
+    exclude_categories: tuple[str, ...] = ()
+    moderation: str = "flag"
+    moderation_labels: tuple[tuple[str, float], ...] = (
+        ("Explicit", 80.0),
+        ("Violence", 80.0),
+        ("Visually Disturbing", 80.0),
+        ("Hate Symbols", 80.0),
+    )
+    min_moderation_confidence: float = 50.0
+    min_text_confidence: float = 80.0
+    max_colors: int = 10
+    max_upload_bytes: int = 100 * MEGABYTE
+    max_pixels: int = 100_000_000
     upload_url_seconds: int = 900
     label_timeout_seconds: int = 60
     log_level: str = "INFO"
@@ -32,12 +55,29 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the environment; raises SettingsError with all its problems in one message."""
         variables = _Variables(environ)
+        detect = variables.several("DETECT", cls.detect, DETECTORS)
         settings = cls(
             stage=variables.name("STAGE"),
             images_bucket=variables.text("IMAGES_BUCKET"),
             images_table=variables.text("IMAGES_TABLE"),
+            detect=detect,
             min_confidence=variables.number("MIN_CONFIDENCE", cls.min_confidence, 0, 100),
             max_labels=variables.whole("MAX_LABELS", cls.max_labels, 1, MAX_LABELS),
+            include_labels=variables.filters("INCLUDE_LABELS"),
+            exclude_labels=variables.filters("EXCLUDE_LABELS"),
+            include_categories=variables.filters("INCLUDE_CATEGORIES"),
+            exclude_categories=variables.filters("EXCLUDE_CATEGORIES"),
+            moderation=variables.moderation("MODERATION", cls.moderation, detect),
+            moderation_labels=variables.confidences("MODERATION_LABELS", cls.moderation_labels),
+            min_moderation_confidence=variables.number(
+                "MIN_MODERATION_CONFIDENCE", cls.min_moderation_confidence, 0, 100
+            ),
+            min_text_confidence=variables.number("MIN_TEXT_CONFIDENCE", cls.min_text_confidence, 0, 100),
+            max_colors=variables.whole("MAX_COLORS", cls.max_colors, 1, 20),
+            max_upload_bytes=variables.whole(
+                "MAX_UPLOAD_BYTES", cls.max_upload_bytes, MEGABYTE, cls.max_upload_bytes
+            ),
+            max_pixels=variables.whole("MAX_PIXELS", cls.max_pixels, 1_000_000, cls.max_pixels),
             upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
             label_timeout_seconds=variables.whole(
                 "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, 60, MAX_LABEL_TIMEOUT
@@ -47,6 +87,11 @@ class Settings:
         if variables.problems:
             raise SettingsError("; ".join(variables.problems))
         return settings
+
+    @property
+    def flagging(self) -> dict[str, float]:
+        """The least confidence with which a name of the moderation taxonomy counts."""
+        return dict(self.moderation_labels) if self.moderation != "off" else {}
 
     @property
     def lease_seconds(self) -> int:
@@ -89,7 +134,7 @@ class _Variables:
         text = self.environ.get(name, "").strip()
         if not text:
             return default
-        if not (text.isascii() and text.isdigit() and len(text) < 9 and least <= int(text) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
             self.problems.append(f"{name} must be a whole number from {least} to {most}, not {text!r}")
             return default
         return int(text)
@@ -99,3 +144,44 @@ class _Variables:
         if value not in choices:
             self.problems.append(f"{name} must be one of {', '.join(choices)}, not {value!r}")
         return value
+
+    def several(self, name: str, default: tuple[str, ...], choices: tuple[str, ...]) -> tuple[str, ...]:
+        values = self._list(name) or default
+        if unknown := set(values) - set(choices):
+            self.problems.append(f"{name} takes {', '.join(choices)}, not {', '.join(sorted(unknown))}")
+        return tuple(choice for choice in choices if choice in values)
+
+    def filters(self, name: str) -> tuple[str, ...]:
+        values = self._list(name)
+        if len(values) > MAX_FILTERS:
+            self.problems.append(f"{name} may have {MAX_FILTERS} names, not {len(values)}")
+        self.problems += [
+            f"{name}: {value!r} is none of Rekognition's names"
+            for value in values
+            if not FILTER.fullmatch(value)
+        ]
+        return values
+
+    def moderation(self, name: str, default: str, detect: tuple[str, ...]) -> str:
+        """What is wanted must be detected; who does not say what he wants gets what can be had."""
+        if "moderation" in detect:
+            return self.choice(name, default, MODERATIONS)
+        wanted = self.choice(name, "off", MODERATIONS)
+        if wanted != "off":
+            self.problems.append(f"{name}={wanted} needs moderation in DETECT")
+        return wanted
+
+    def confidences(self, name: str, default: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+        """Names, each with the confidence that it takes: `Violence:80, Weapons:95`."""
+        return tuple(self._confidence(name, each) for each in self._list(name)) or default
+
+    def _confidence(self, name: str, text: str) -> tuple[str, float]:
+        label, _, least = (part.strip() for part in text.rpartition(":"))
+        if not (label and NUMBER.fullmatch(least) and float(least) <= 100):
+            self.problems.append(f"{name} must be like `Violence:80, Weapons:95`, not {text!r}")
+            return text, 0
+        return label, float(least)
+
+    def _list(self, name: str) -> tuple[str, ...]:
+        parts = (part.strip() for part in self.environ.get(name, "").split(","))
+        return tuple(dict.fromkeys(part for part in parts if part))

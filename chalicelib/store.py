@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from chalicelib import rows
 from chalicelib.aws_errors import Codes, error_code, translated
 from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
-from chalicelib.model import Answer, Claim, Image, Status, StoredObject, Summary, Upload
+from chalicelib.model import Answer, Claim, Image, Partial, Status, StoredObject, Summary, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -90,16 +90,20 @@ class Store:
         """Marks the row, if it still is as it was read, so that whoever read it before has to look again."""
         return self._change(source_file, {"fence": token}, _as_read(row), mark="fence")
 
-    def release(self, source_file: str, run: str) -> None:
-        """Ends our lease, so that the next try need not wait for it; another run's stays as it is."""
-        self._change(source_file, {"lease_until": 0, "run": run}, {"run": run}, mark="run")
+    def release(self, source_file: str, run: str, partial: Partial) -> None:
+        """Ends our lease, so that the next try need not wait for it, and keeps what need not be asked again.
+
+        Another run's row stays as it is.
+        """
+        change = {"lease_until": 0, "run": run, **rows.partial_fields(partial)}
+        self._change(source_file, change, {"run": run}, mark="run")
 
     def commit(
         self, found: StoredObject, run: str, answer: Answer, label_keys: Sequence[str], now: datetime
     ) -> bool:
         """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours."""
         fields = rows.answer_fields(found, run, answer, now)
-        change = {**fields, "lease_until": None, "expires_at": None}
+        change = {**fields, "lease_until": None, "expires_at": None, "partial": None}
         vanished = [key for key in label_keys if key not in fields["label_keys"]]
         in_the_way = self._transact(
             [
