@@ -177,6 +177,14 @@ NOT_FOUND: dict[str, tuple[Layout, tuple[str, str]]] = {
         {"m.so": {"needs": ["liba.so"], "rpath": "$ORIGIN/x", "runpath": "$ORIGIN/y"}, "x/liba.so": {}},
         ("m.so", "liba.so"),
     ),
+    "a RUNPATH silences the RPATH of what loads it": (
+        {
+            "m.so": {"needs": ["liba.so"], "rpath": "$ORIGIN/x"},
+            "x/liba.so": {"needs": ["libb.so"], "runpath": "$ORIGIN/y"},
+            "x/libb.so": {},
+        },
+        ("x/liba.so", "libb.so"),
+    ),
     "in a ring that nothing loads": (
         {
             "x/liba.so": {"needs": ["libb.so"], "rpath": "$ORIGIN"},
