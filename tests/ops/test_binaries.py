@@ -104,6 +104,12 @@ def test_what_only_calls_itself_a_library_is_found(tmp_path: Path, name: str) ->
     ]
 
 
+def test_a_program_that_needs_no_library_is_fit(tmp_path: Path) -> None:
+    laid_out(tmp_path, {"bin/tool": {"needs": ["libnowhere.so"], "static": True}})
+
+    assert judged(tmp_path) == []
+
+
 def test_a_damaged_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "m.so").write_bytes(compiled()[:40])
 
