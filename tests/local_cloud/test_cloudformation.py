@@ -1,6 +1,7 @@
 """CloudFormation's own rules, which moto lacks or breaks."""
 
 import json
+import re
 from typing import Any
 
 import boto3
@@ -25,6 +26,16 @@ def cloudformation(endpoint: Endpoint, session: boto3.Session) -> Any:
 @pytest.fixture(scope="module")
 def secrets(endpoint: Endpoint, session: boto3.Session) -> Any:
     return session.client("secretsmanager", endpoint_url=endpoint.url, config=CONFIG)
+
+
+@pytest.fixture(scope="module")
+def cloudwatch(endpoint: Endpoint, session: boto3.Session) -> Any:
+    return session.client("cloudwatch", endpoint_url=endpoint.url, config=CONFIG)
+
+
+@pytest.fixture(scope="module")
+def sns(endpoint: Endpoint, session: boto3.Session) -> Any:
+    return session.client("sns", endpoint_url=endpoint.url, config=CONFIG)
 
 
 def bucket(name: Any, policy: str | None = None, **properties: Any) -> Template:
@@ -104,7 +115,11 @@ def actions(change_set: Any) -> list[tuple[str, str]]:
 
 
 def has_bucket(s3: Any, name: str) -> bool:
-    return name in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    try:
+        s3.head_bucket(Bucket=name)
+    except ClientError:
+        return False
+    return True
 
 
 def test_a_change_set_for_a_new_stack_makes_nothing_until_it_is_carried_out(
@@ -276,6 +291,24 @@ def test_a_condition_decides_what_there_is(stack: Stack, s3: Any, name: str) -> 
     assert not has_bucket(s3, name)
 
 
+def test_a_condition_decides_a_value(stack: Stack, sqs: Any, name: str) -> None:
+    seconds = {"Fn::If": ["IsLong", 90, {"Ref": "AWS::NoValue"}]}
+    body = json.dumps(
+        {
+            "Parameters": {"Long": {"Type": "String", "Default": "yes"}},
+            "Conditions": {"IsLong": {"Fn::Equals": [{"Ref": "Long"}, "yes"]}},
+            "Resources": {"Queue": queue(name, DelaySeconds=5, VisibilityTimeout=seconds)},
+        }
+    )
+    stack.carry_out("CREATE", body)
+
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    assert attributes == {"VisibilityTimeout": "90"}
+    assert stack.propose("UPDATE", body, Parameters=given(Long="yes"))["Status"] == "FAILED"
+    assert actions(stack.propose("UPDATE", body, Parameters=given(Long="no"))) == [("Modify", "Queue")]
+
+
 def test_a_list_is_one_whether_given_or_by_default(stack: Stack, s3: Any, name: str) -> None:
     cors = {"CorsRules": [{"AllowedMethods": ["PUT"], "AllowedOrigins": {"Ref": "Origins"}}]}
     body = template(
@@ -385,6 +418,21 @@ def test_a_stack_that_cannot_be_made_is_rolled_back_and_says_why(stack: Stack, s
     assert there == {"kept", "theirs"}
 
 
+def test_what_needs_a_resource_that_failed_is_not_begun(stack: Stack, s3: Any, name: str) -> None:
+    s3.create_bucket(Bucket=name)
+    policy = policy_of({"Ref": "Taken"}, "One")
+
+    stack.carry_out("CREATE", template(Needs=policy, Taken=bucket(name)))
+
+    assert stack.events()[2:] == [
+        ("Taken", "CREATE_IN_PROGRESS"),
+        ("Taken", "CREATE_FAILED"),
+        ("stack", "ROLLBACK_IN_PROGRESS"),
+        ("stack", "ROLLBACK_COMPLETE"),
+    ]
+    assert stack.described["StackStatus"] == "ROLLBACK_COMPLETE"
+
+
 def test_a_stack_that_was_rolled_back_shows_nothing_and_can_only_be_deleted(
     stack: Stack, s3: Any, name: str
 ) -> None:
@@ -418,6 +466,22 @@ def test_an_update_that_fails_is_undone(stack: Stack, s3: Any, sqs: Any, name: s
         sqs.get_queue_url(QueueName=f"{name}-new")
     again = stack.propose("UPDATE", template(Changed=queue(name, VisibilityTimeout=30)))
     assert again["Status"] == "FAILED"
+
+
+def test_a_rollback_can_fail_too(stack: Stack, sqs: Any, s3: Any, name: str) -> None:
+    s3.create_bucket(Bucket=name)
+    dead_letters = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    arn = f"arn:aws:sqs:us-east-1:123456789012:{name}-dead"
+    before = template(Changed=queue(name, RedrivePolicy={"deadLetterTargetArn": arn, "maxReceiveCount": 3}))
+    stack.carry_out("CREATE", before)
+    sqs.delete_queue(QueueUrl=dead_letters)
+
+    stack.carry_out("UPDATE", template(Changed=queue(name, VisibilityTimeout=90), Taken=bucket(name)))
+
+    assert stack.status == "UPDATE_ROLLBACK_FAILED"
+    assert stack.described["StackStatusReason"] == "The following resource(s) failed to update: [Changed]. "
+    with pytest.raises(ClientError, match="is in UPDATE_ROLLBACK_FAILED state and can not be updated"):
+        stack.propose("UPDATE", before)
 
 
 def test_a_resource_is_not_replaced_here_and_that_is_a_failure(stack: Stack, s3: Any, name: str) -> None:
@@ -500,14 +564,20 @@ def test_what_could_not_be_deleted_can_be_left(stack: Stack, s3: Any, name: str)
 
 
 def test_what_somebody_has_deleted_meanwhile_does_not_stop_the_deletion(
-    stack: Stack, s3: Any, name: str
+    stack: Stack, s3: Any, sqs: Any, name: str
 ) -> None:
-    policy = {
-        "Type": "AWS::S3::BucketPolicy",
-        "Properties": {"Bucket": {"Ref": "Data"}, "PolicyDocument": {"Statement": []}},
-    }
-    stack.carry_out("CREATE", template(Data=bucket(name), Policy=policy))
+    queues = {"Queues": [{"Ref": "Queue"}], "PolicyDocument": {"Statement": []}}
+    stack.carry_out(
+        "CREATE",
+        template(
+            Data=bucket(name),
+            DataPolicy=policy_of({"Ref": "Data"}, "One"),
+            Queue=queue(name),
+            QueuePolicy={"Type": "AWS::SQS::QueuePolicy", "Properties": queues},
+        ),
+    )
     s3.delete_bucket(Bucket=name)
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
 
     stack.client.delete_stack(StackName=name)
 
@@ -781,3 +851,162 @@ def test_a_secret_parameter_is_not_shown_and_not_forgotten(stack: Stack, secrets
     assert stack.described["Parameters"] == again["Parameters"] == given(Value="****")
     assert again["Status"] == "FAILED"
     assert secrets.get_secret_value(SecretId=name)["SecretString"] == "hush"
+
+
+def policy_of(bucket: Any, sid: str) -> Template:
+    document = {"Statement": [{"Sid": sid, "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}]}
+    return {"Type": "AWS::S3::BucketPolicy", "Properties": {"Bucket": bucket, "PolicyDocument": document}}
+
+
+def test_a_buckets_policy_is_made_changed_and_deleted(stack: Stack, s3: Any, name: str) -> None:
+    def sid() -> str:
+        [statement] = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
+        return str(statement["Sid"])
+
+    stack.carry_out("CREATE", template(Data=bucket(name), Policy=policy_of({"Ref": "Data"}, "One")))
+    made = sid()
+    stack.carry_out("UPDATE", template(Data=bucket(name), Policy=policy_of({"Ref": "Data"}, "Two")))
+    changed = sid()
+    stack.carry_out("UPDATE", template(Data=bucket(name)))
+
+    assert (made, changed) == ("One", "Two")
+    with pytest.raises(ClientError, match="NoSuchBucketPolicy"):
+        sid()
+
+
+def test_a_queues_policy_is_made_moved_and_deleted(stack: Stack, sqs: Any, name: str) -> None:
+    queues = {"One": queue(f"{name}-1"), "Two": queue(f"{name}-2")}
+
+    def policy(*queues: str) -> Template:
+        document = {"Statement": [{"Sid": "Ours"}]}
+        properties = {"Queues": [{"Ref": queue} for queue in queues], "PolicyDocument": document}
+        return {"Type": "AWS::SQS::QueuePolicy", "Properties": properties}
+
+    def having_one() -> list[bool]:
+        urls = [sqs.get_queue_url(QueueName=f"{name}-{number}")["QueueUrl"] for number in (1, 2)]
+        return [
+            "Attributes" in sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"]) for url in urls
+        ]
+
+    stack.carry_out("CREATE", template(**queues, Policy=policy("One", "Two")))
+    made = having_one()
+    stack.carry_out("UPDATE", template(**queues, Policy=policy("Two")))
+    moved = having_one()
+    stack.carry_out("UPDATE", template(**queues))
+
+    assert (made, moved, having_one()) == ([True, True], [False, True], [False, False])
+
+
+def test_a_secret_is_generated_once(stack: Stack, secrets: Any, name: str) -> None:
+    def secret(length: int, description: str) -> Template:
+        generate = {"PasswordLength": length, "ExcludePunctuation": True, "ExcludeUppercase": True}
+        properties = {"Name": name, "Description": description, "GenerateSecretString": generate}
+        return {"Type": "AWS::SecretsManager::Secret", "Properties": properties}
+
+    stack.carry_out("CREATE", template(Secret=secret(20, "one")))
+    made = secrets.get_secret_value(SecretId=name)["SecretString"]
+    stack.carry_out("UPDATE", template(Secret=secret(30, "two")))
+    described = secrets.describe_secret(SecretId=name)
+
+    assert re.fullmatch("[a-z0-9]{20}", made)
+    assert secrets.get_secret_value(SecretId=name)["SecretString"] == made
+    assert described["Description"] == "two"
+    stack.client.delete_stack(StackName=name)
+    with pytest.raises(secrets.exceptions.ResourceNotFoundException):
+        secrets.describe_secret(SecretId=name)
+
+
+def test_a_topic_keeps_its_subscriptions_and_another_address_is_another_one(
+    stack: Stack, sns: Any, name: str
+) -> None:
+    def body(title: str, address: str) -> str:
+        topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": name, "DisplayName": title}}
+        properties = {"TopicArn": {"Ref": "Topic"}, "Protocol": "email", "Endpoint": address}
+        return template(Topic=topic, Who={"Type": "AWS::SNS::Subscription", "Properties": properties})
+
+    def addresses() -> list[str]:
+        found = sns.list_subscriptions_by_topic(TopicArn=f"arn:aws:sns:us-east-1:123456789012:{name}")
+        return [subscription["Endpoint"] for subscription in found["Subscriptions"]]
+
+    stack.carry_out("CREATE", body("one", "a@b.example"))
+    stack.carry_out("UPDATE", body("two", "a@b.example"))
+    renamed = addresses()
+    stack.carry_out("UPDATE", body("two", "c@d.example"))
+    moved = addresses()
+    without = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": name, "DisplayName": "two"}}
+    stack.carry_out("UPDATE", template(Topic=without))
+
+    assert (renamed, moved, addresses()) == (["a@b.example"], ["c@d.example"], [])
+
+
+def alarm(name: str, **properties: Any) -> Template:
+    common = {"AlarmName": name, "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1}
+    return {"Type": "AWS::CloudWatch::Alarm", "Properties": common | properties}
+
+
+def test_an_alarm_is_made_changed_and_deleted(stack: Stack, cloudwatch: Any, name: str) -> None:
+    def thresholds() -> list[float]:
+        found = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return [each["Threshold"] for each in found]
+
+    metric = {"Namespace": "AWS/SQS", "MetricName": "Sent", "Statistic": "Sum", "Period": 60}
+    outputs = {"Outputs": {"Arn": {"Value": {"Fn::GetAtt": ["Alarm", "Arn"]}}}}
+
+    def body(threshold: int) -> str:
+        return json.dumps({"Resources": {"Alarm": alarm(name, Threshold=threshold, **metric)}} | outputs)
+
+    stack.carry_out("CREATE", body(1))
+    made = thresholds()
+    stack.carry_out("UPDATE", body(2))
+    [output] = stack.described["Outputs"]
+
+    assert (made, thresholds()) == ([1.0], [2.0])
+    assert output["OutputValue"] == f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}"
+    stack.client.delete_stack(StackName=name)
+    assert thresholds() == []
+
+
+@pytest.mark.parametrize(
+    ("definition", "reason"),
+    [
+        (alarm("a", Treshold=1), "unsupported property Treshold"),
+        (
+            {
+                "Type": "AWS::SecretsManager::Secret",
+                "Properties": {"Name": "a", "GenerateSecretString": {"SecretStringTemplate": "{}"}},
+            },
+            "by template is not imitated",
+        ),
+        ({"Type": "AWS::Sea::Serpent"}, "There is no AWS::Sea::Serpent here"),
+        (queue({"Fn::GetAtt": ["Alarm", "Depth"]}), "does not support attribute type Depth"),
+    ],
+    ids=["alarm", "secret", "type", "attribute"],
+)
+def test_what_is_not_understood_is_not_passed_over(stack: Stack, definition: Template, reason: str) -> None:
+    stack.carry_out("CREATE", template(Odd=definition, Alarm=alarm(stack.name)))
+
+    assert stack.status == "ROLLBACK_COMPLETE"
+    assert reason in stack.reason("Odd")
+
+
+@pytest.mark.parametrize(
+    ("kind", "identifier", "properties"),
+    [
+        ("AWS::CloudWatch::Alarm", "AlarmName", {"ComparisonOperator": "x", "EvaluationPeriods": 1}),
+        ("AWS::CloudWatch::Dashboard", "DashboardName", {"DashboardBody": "{}"}),
+        ("AWS::SNS::Topic", "TopicName", {}),
+        ("AWS::SQS::Queue", "QueueName", {}),
+    ],
+    ids=["alarm", "dashboard", "topic", "queue"],
+)
+def test_a_name_can_be_had_once(
+    stack: Stack, cloudformation: Any, name: str, kind: str, identifier: str, properties: Template
+) -> None:
+    owner = Stack(cloudformation, f"{name}-owner")
+    body = template(Named={"Type": kind, "Properties": {identifier: name, **properties}})
+    owner.carry_out("CREATE", body)
+
+    stack.carry_out("CREATE", body)
+
+    assert owner.status == "CREATE_COMPLETE"
+    assert "already exists" in stack.reason("Named")

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -361,6 +362,55 @@ def test_a_copy_with_if_match_holds_to_it(s3: Any, versioned: str, condition: st
 
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket=versioned)["Contents"]]
     assert ("c" in keys) is copied
+
+
+ENCRYPTED_ONLY = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "s3:*",
+    "Resource": "*",
+    "Condition": {"Bool": {"aws:SecureTransport": False}},
+}
+NOBODY_PUTS = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("statements", "allowed"),
+    [
+        ([ENCRYPTED_ONLY], True),
+        (ENCRYPTED_ONLY, True),
+        ([NOBODY_PUTS], False),
+        ([ENCRYPTED_ONLY, NOBODY_PUTS], False),
+    ],
+    ids=["encrypted-only", "not-in-a-list", "nobody", "both"],
+)
+def test_the_loopback_counts_as_encrypted_and_a_policy_is_kept_to(
+    s3: Any, bucket: str, statements: Any, allowed: bool
+) -> None:
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+    if allowed:
+        s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    else:
+        with pytest.raises(s3.exceptions.ClientError, match="403"):
+            s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"] == statements
+
+
+def test_an_attribute_of_a_queue_that_is_not_set_stays(sqs: Any, name: str) -> None:
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Sid": "Ours"}]})
+    allowed = json.dumps({"redrivePermission": "denyAll"})
+    url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy, "RedriveAllowPolicy": allowed})[
+        "QueueUrl"
+    ]
+
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "90"})
+
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert json.loads(attributes["Policy"])["Statement"] == [{"Sid": "Ours"}]
+    assert (attributes["RedriveAllowPolicy"], attributes["VisibilityTimeout"]) == (allowed, "90")
 
 
 def test_motos_time_can_follow_a_clock(s3: Any, sqs: Any, versioned: str, name: str) -> None:

@@ -138,13 +138,22 @@ def test_a_changed_template_updates_what_is_there(
     assert ttl["AttributeName"] == "gone_at"
 
 
-def test_the_projects_own_template_can_be_made(
-    endpoint: Endpoint, session: boto3.Session, s3: Any, dynamodb: Any
+def test_what_cannot_be_made_is_told(
+    endpoint: Endpoint, session: boto3.Session, s3: Any, name: str, template: Path
 ) -> None:
-    template = Path(__file__).parents[2] / ".chalice" / "resources.yaml"
+    s3.create_bucket(Bucket=f"image-labeller-{name}-images-123456789012")
 
-    made = resources.create(session, "template", template, endpoint_url=endpoint.url)
+    with pytest.raises(resources.StackError, match=r"^Images: .*already exists"):
+        resources.create(session, name, template, endpoint_url=endpoint.url)
 
-    ttl = dynamodb.describe_time_to_live(TableName=made["ImagesTable"])["TimeToLiveDescription"]
-    assert s3.get_bucket_versioning(Bucket=made["ImagesBucket"])["Status"] == "Enabled"
-    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
+
+def test_a_template_can_be_given_by_its_url(
+    endpoint: Endpoint, session: boto3.Session, s3: Any, name: str, template: Path
+) -> None:
+    s3.create_bucket(Bucket=f"{name}-templates")
+    s3.upload_file(str(template), f"{name}-templates", "resources.yaml")
+    url = f"https://s3.amazonaws.com/{name}-templates/resources.yaml"
+
+    outputs = resources.create(session, name, url, endpoint_url=endpoint.url)
+
+    assert outputs["ImagesBucket"] == f"image-labeller-{name}-images-123456789012"

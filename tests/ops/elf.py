@@ -1,4 +1,4 @@
-"""Compiled files, made without a compiler: only what tells a loader what they need."""
+"""Compiled files, made without a compiler: no code, only what tells a loader what they need."""
 
 from collections.abc import Mapping, Sequence
 from struct import pack
@@ -17,7 +17,15 @@ DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_STRSZ, DT_SYMENT, DT_RPATH, DT_RUNP
     29,
 )
 DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
-HEADER, PROGRAM_HEADER, SECTION_HEADER = 64, 56, 64
+VER_FLG_WEAK = 2
+HEADER, PROGRAM_HEADER, SECTION_HEADER, SYMBOL, TAG = 64, 56, 64, 24, 16
+
+NO_SYMBOLS = bytes(SYMBOL)  # but the one that every table begins with
+NO_HASHES = pack("<4I", 1, 1, 0, 0)
+SECTION_NAMES = b"\0.dynstr\0.dynamic\0.gnu.version_r\0.shstrtab\0"
+AT_SYMBOLS = HEADER + 2 * PROGRAM_HEADER
+AT_HASHES = AT_SYMBOLS + len(NO_SYMBOLS)
+AT_VERSIONS = AT_HASHES + len(NO_HASHES)
 
 
 def compiled(
@@ -29,62 +37,71 @@ def compiled(
     versions: Mapping[str, Sequence[str]] | None = None,
     weak: bool = False,
     section_headers: bool = True,
+    static: bool = False,
 ) -> bytes:
-    """A shared library without code; `versions` are the symbol versions that it needs of each library."""
+    """A shared library; `versions` are the symbol versions that it needs of each library."""
     strings = _Strings()
-    start = HEADER + 2 * PROGRAM_HEADER
-    symbols, hashes = bytes(24), pack("<4I", 1, 1, 0, 0)  # none but the empty one
-    needed = _needed_versions(versions or {}, strings, flags=2 if weak else 0)
+    wanted = _needed_versions(versions or {}, strings, VER_FLG_WEAK if weak else 0)
     tags = [(DT_NEEDED, strings.at(library)) for library in needs]
     tags += [(tag, strings.at(path)) for tag, path in ((DT_RPATH, rpath), (DT_RUNPATH, runpath)) if path]
-    text = strings.text
-    at_hashes = start + len(symbols)
-    at_versions = at_hashes + len(hashes)
-    at_text = at_versions + len(needed)
-    at_dynamic = -(-(at_text + len(text)) // 8) * 8
-    tags += [
-        (DT_HASH, at_hashes),
-        (DT_STRTAB, at_text),
-        (DT_SYMTAB, start),
-        (DT_STRSZ, len(text)),
-        (DT_SYMENT, 24),
-    ]
+    at_text = AT_VERSIONS + len(wanted)
+    tags += [(DT_HASH, AT_HASHES), (DT_STRTAB, at_text), (DT_SYMTAB, AT_SYMBOLS)]
+    tags += [(DT_STRSZ, len(strings.text)), (DT_SYMENT, SYMBOL)]
     if versions:
-        tags += [(DT_VERNEED, at_versions), (DT_VERNEEDNUM, len(versions))]
+        tags += [(DT_VERNEED, AT_VERSIONS), (DT_VERNEEDNUM, len(versions))]
+
     dynamic = b"".join(pack("<2Q", *tag) for tag in [*tags, (0, 0)])
-    body = (symbols + hashes + needed + text).ljust(at_dynamic - start, b"\0") + dynamic
-    end = start + len(body)
-    names = b"\0.dynstr\0.dynamic\0.gnu.version_r\0.shstrtab\0"
+    tables = NO_SYMBOLS + NO_HASHES + wanted + strings.text
+    tables += bytes(-len(tables) % 8)
+    at_dynamic = AT_SYMBOLS + len(tables)
+    end = at_dynamic + len(dynamic)
     sections = [
-        (0,) * 10,
-        (1, SHT_STRTAB, 2, at_text, at_text, len(text), 0, 0, 1, 0),
-        (9, SHT_DYNAMIC, 2, at_dynamic, at_dynamic, len(dynamic), 1, 0, 8, 16),
-        (18, SHT_GNU_VERNEED, 2, at_versions, at_versions, len(needed), 1, len(versions or {}), 4, 0),
-        (33, SHT_STRTAB, 0, 0, end, len(names), 0, 0, 1, 0),
+        _section(),
+        _section(1, SHT_STRTAB, at_text, len(strings.text), align=1),
+        _section(9, SHT_DYNAMIC, at_dynamic, len(dynamic), link=1, align=8, entry=TAG),
+        _section(18, SHT_GNU_VERNEED, AT_VERSIONS, len(wanted), link=1, info=len(versions or {}), align=4),
+        _section(33, SHT_STRTAB, end, len(SECTION_NAMES), align=1),
     ]
     header = pack(
         "<16s2HI3QI6H",
-        b"\x7fELF\x02\x01\x01",
-        *(3, MACHINES[machine], 1, 0, HEADER, end + len(names) if section_headers else 0, 0),
-        *(HEADER, PROGRAM_HEADER, 2, SECTION_HEADER, *((len(sections), 4) if section_headers else (0, 0))),
+        *(b"\x7fELF\x02\x01\x01", 3, MACHINES[machine], 1, 0, HEADER),
+        *(end + len(SECTION_NAMES) if section_headers else 0, 0),
+        *(HEADER, PROGRAM_HEADER, 1 if static else 2, SECTION_HEADER),
+        *((len(sections), len(sections) - 1) if section_headers else (0, 0)),
     )
-    programs = pack("<2I6Q", PT_LOAD, 6, 0, 0, 0, end, end, 4096)
-    programs += pack(
-        "<2I6Q", PT_DYNAMIC, 6, at_dynamic, at_dynamic, at_dynamic, len(dynamic), len(dynamic), 8
+    programs = _program(PT_LOAD, 0, end, 4096) + _program(PT_DYNAMIC, at_dynamic, len(dynamic), 8)
+    return (
+        header + programs + tables + dynamic + SECTION_NAMES + b"".join(sections if section_headers else ())
     )
-    headers = b"".join(pack("<2I4Q2I2Q", *section) for section in sections) if section_headers else b""
-    return header + programs + body + names + headers
+
+
+def _program(kind: int, at: int, size: int, align: int) -> bytes:
+    return pack("<2I6Q", kind, 6, at, at, at, size, size, align)
+
+
+def _section(
+    name: int = 0,
+    kind: int = 0,
+    at: int = 0,
+    size: int = 0,
+    *,
+    link: int = 0,
+    info: int = 0,
+    align: int = 0,
+    entry: int = 0,
+) -> bytes:
+    return pack("<2I4Q2I2Q", name, kind, 2 if kind else 0, at, at, size, link, info, align, entry)
 
 
 def _needed_versions(versions: Mapping[str, Sequence[str]], strings: "_Strings", flags: int) -> bytes:
-    needed = b""
+    wanted = b""
     for left, (library, names) in zip(range(len(versions) - 1, -1, -1), versions.items(), strict=True):
         size = 16 * (1 + len(names))
-        needed += pack("<2H3I", 1, len(names), strings.at(library), 16, size if left else 0)
+        wanted += pack("<2H3I", 1, len(names), strings.at(library), 16, size if left else 0)
         for index, name in enumerate(names, start=1):
             following = 16 if index < len(names) else 0
-            needed += pack("<I2H2I", _hash(name), flags, index + 1, strings.at(name), following)
-    return needed
+            wanted += pack("<I2H2I", _hash(name), flags, index + 1, strings.at(name), following)
+    return wanted
 
 
 def _hash(name: str) -> int:

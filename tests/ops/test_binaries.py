@@ -104,6 +104,12 @@ def test_what_only_calls_itself_a_library_is_found(tmp_path: Path, name: str) ->
     ]
 
 
+def test_a_program_that_needs_no_library_is_fit(tmp_path: Path) -> None:
+    laid_out(tmp_path, {"bin/tool": {"needs": ["libnowhere.so"], "static": True}})
+
+    assert judged(tmp_path) == []
+
+
 def test_a_damaged_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "m.so").write_bytes(compiled()[:40])
 
@@ -176,6 +182,14 @@ NOT_FOUND: dict[str, tuple[Layout, tuple[str, str]]] = {
     "a RUNPATH silences the RPATH": (
         {"m.so": {"needs": ["liba.so"], "rpath": "$ORIGIN/x", "runpath": "$ORIGIN/y"}, "x/liba.so": {}},
         ("m.so", "liba.so"),
+    ),
+    "a RUNPATH silences the RPATH of what loads it": (
+        {
+            "m.so": {"needs": ["liba.so"], "rpath": "$ORIGIN/x"},
+            "x/liba.so": {"needs": ["libb.so"], "runpath": "$ORIGIN/y"},
+            "x/libb.so": {},
+        },
+        ("x/liba.so", "libb.so"),
     ),
     "in a ring that nothing loads": (
         {

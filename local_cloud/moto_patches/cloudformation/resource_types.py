@@ -1,6 +1,7 @@
 """The types of resources that moto's CloudFormation lacks, and how a resource of any type is found."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 from uuid import uuid4
@@ -26,7 +27,7 @@ from moto.utilities.utils import get_partition
 Properties = Mapping[str, Any]
 
 
-class ResourceType:
+class ResourceType(ABC):
     """What moto's CloudFormation asks of a resource and its class."""
 
     kind: ClassVar[str]
@@ -40,19 +41,16 @@ class ResourceType:
         self.account_id = account_id
         self.region_name = region_name
 
+    @abstractmethod
     def put(self, properties: Properties) -> None:
         """Make it, or bring it in line with the properties."""
-        raise NotImplementedError
 
-    def delete(self, account_id: str, region_name: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def delete(self, account_id: str, region_name: str) -> None: ...
 
     @property
     def physical_resource_id(self) -> str:
         return self.name
-
-    def is_created(self) -> bool:
-        return True
 
     def get_cfn_attribute(self, attribute_name: str) -> Any:
         if attribute_name not in self.attributes:
@@ -62,14 +60,6 @@ class ResourceType:
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
         return attr in cls.attributes
-
-    @classmethod
-    def cloudformation_type(cls) -> str:
-        return cls.kind
-
-    @classmethod
-    def cloudformation_name_type(cls) -> str:
-        return cls.name_property
 
     @classmethod
     def create_from_cloudformation_json(
@@ -129,13 +119,17 @@ class QueuePolicy(ResourceType):
 
 class Subscription(ResourceType):
     kind = "AWS::SNS::Subscription"
-    arn: str
+    arn = ""
 
     def put(self, properties: Properties) -> None:
+        """Another endpoint is another subscription."""
+        before = self.arn
         subscription = self._backend.subscribe(
             properties["TopicArn"], properties["Endpoint"], properties["Protocol"]
         )
         self.arn = subscription.arn
+        if before != self.arn:
+            self._backend.unsubscribe(before)
 
     def delete(self, account_id: str, region_name: str) -> None:  # noqa: ARG002
         self._backend.unsubscribe(self.arn)

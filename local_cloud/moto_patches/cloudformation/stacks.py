@@ -272,16 +272,11 @@ def _create_resource(
     depends_on = resource_json.get("DependsOn", [])
     for other in [depends_on] if isinstance(depends_on, str) else depends_on:
         _ = resources[other]
-    parsed = parsing.parse_resource_and_generate_name(logical_id, resource_json, resources)
-    if parsed is None:  # moto has said that it knows no such type
-        return None
-    model, cleaned, name = parsed
-    kind = resource_json["Type"]
+    model, cleaned, name = _parse(logical_id, resource_json, resources)
+    kind, verb = resource_json["Type"], _verb(logical_id, resources)
     there = resource_types.find(kind, resources.imports.get(logical_id, name), account_id, region_name)
-    with _step(
-        resources.stack, logical_id, kind, "IMPORT" if logical_id in resources.imports else "CREATE"
-    ) as step:
-        if logical_id in resources.imports:
+    with _step(resources.stack, logical_id, kind, verb) as step:
+        if verb == "IMPORT":
             resource = there
         elif there is not None and _is_named(resource_json):
             raise AlreadyExistsException(
@@ -301,6 +296,24 @@ def _create_resource(
         resource.logical_resource_id = logical_id
         step.physical_id = resource.physical_resource_id
     return resource
+
+
+def _verb(logical_id: str, resources: Any) -> str:
+    return "IMPORT" if logical_id in resources.imports else "CREATE"
+
+
+def _parse(logical_id: str, definition: dict[str, Any], resources: Any) -> Any:
+    """Its class, its definition with all that it refers to, which is made for it, and its name."""
+    kind = definition["Type"]
+    try:
+        if kind not in parsing.get_model_map():
+            raise NotImplementedError(f"There is no {kind} here")
+        return parsing.parse_resource_and_generate_name(logical_id, definition, resources)
+    except ResourceFailed:
+        raise
+    except Exception:
+        with _step(resources.stack, logical_id, kind, _verb(logical_id, resources)):
+            raise
 
 
 def _is_named(definition: Mapping[str, Any]) -> bool:
