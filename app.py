@@ -41,7 +41,7 @@ def health() -> Response:
 @api.answers
 def create_upload() -> Response:
     api.no_parameters(app.current_request)
-    asked = api.upload_request(app.current_request, settings.max_upload_bytes)
+    asked = api.upload_request(app.current_request, services.settings.max_upload_bytes)
     return api.expected_upload(services.uploads.expect(asked.filename, asked.upload))
 
 

@@ -1,18 +1,17 @@
 """What is in one version of a picture: which bytes Rekognition gets, and all its detectors at once."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass, replace
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from chalicelib.bucket import Bucket
 from chalicelib.conversion import Converter
-from chalicelib.errors import ObjectUnavailable, PictureRefused, Retryable
+from chalicelib.errors import LabellerError, ObjectUnavailable, PictureRefused
 from chalicelib.imaging import inspect, is_readable_as_it_is, refusal
 from chalicelib.metrics import Metrics
-from chalicelib.model import Detector, Findings, Recipe, StoredObject, is_flagged
+from chalicelib.model import Findings, Recipe, StoredObject, is_flagged
 from chalicelib.rekognition import Call, Rekognition, by_reference, calls_for
 from chalicelib.stopwatch import Stopwatch
 
@@ -24,11 +23,10 @@ MAX_CALLS = 3  # at once: labels with properties, moderation, text
 
 @dataclass(frozen=True)
 class Detected:
-    """All that is known by now, and why there will be no more, or what kept it from being all."""
+    """All that is known of a picture by now, and why that is not all."""
 
     findings: Findings
-    refused: str | None = None
-    failure: Retryable | None = None
+    failure: BaseException | None = None
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,24 @@ class Detection:
         return self.rekognition.recipe
 
     def detect(self, found: StoredObject, known: Findings, watch: Stopwatch) -> Detected:
-        """Asks every detector that has not answered yet."""
-        try:
-            detected = self._ask(found, self.recipe.detectors - known.told, watch)
-        except PictureRefused as refused:
-            return Detected(known, refused=refused.reason)
-        return replace(detected, findings=self._judged(known | detected.findings))
+        """Asks every detector that has not answered yet, and keeps what those say that answer.
 
-    def _ask(self, found: StoredObject, missing: Collection[Detector], watch: Stopwatch) -> Detected:
+        A failure is PictureRefused, what Rekognition, S3 and their clients raise, or a bug.
+        """
+        try:
+            detected = self._ask(found, known, watch)
+        except Exception as failure:  # noqa: BLE001 - the caller's, with what is known all the same
+            return Detected(known, failure)
+        return replace(detected, findings=self._judged(detected.findings))
+
+    def _ask(self, found: StoredObject, known: Findings, watch: Stopwatch) -> Detected:
+        calls = calls_for(self.recipe.detectors - known.told)
+        if not calls:
+            return Detected(known)
         image = self._image(found)
         with ThreadPoolExecutor(MAX_CALLS) as pool:
-            answers = [
-                # each in a context of its own, in which log lines carry the request id
-                pool.submit(copy_context().run, self._call, call, image, watch)
-                for call in calls_for(missing)
-            ]
-        return _gathered(answers)
+            answers = {call: pool.submit(self._call, call, image, watch) for call in calls}
+        return self._gathered(known, answers, watch)
 
     def _image(self, found: StoredObject) -> "ImageTypeDef":
         if found.is_archived:
@@ -76,12 +76,22 @@ class Detection:
             return {"Bytes": self.converter.to_jpeg(file)}
 
     def _call(self, call: Call, image: "ImageTypeDef", watch: Stopwatch) -> Findings:
-        name = "+".join(call)
-        with watch.timing(name):
-            findings = self.rekognition.detect(call, image)
-        for detector in call:
-            self.metrics.detector_call(detector, watch.detectors[name])
-        return findings
+        with watch.timing(*call):
+            return self.rekognition.detect(call, image)
+
+    def _gathered(
+        self, findings: Findings, answers: Mapping[Call, Future[Findings]], watch: Stopwatch
+    ) -> Detected:
+        failures = []
+        for call, answer in answers.items():
+            failure = answer.exception()
+            if failure:
+                failures.append(failure)
+                continue
+            findings |= answer.result()
+            for detector in call:
+                self.metrics.detector_call(detector, watch.detectors[detector])
+        return Detected(findings, max(failures, key=_weight, default=None))
 
     def _judged(self, findings: Findings) -> Findings:
         if findings.moderation is None:
@@ -90,14 +100,10 @@ class Detection:
         return replace(findings, moderation=replace(findings.moderation, flagged=flagged))
 
 
-def _gathered(answers: Iterable[Future[Findings]]) -> Detected:
-    findings = Findings()
-    failures: list[Retryable] = []
-    for answer in answers:
-        try:
-            findings |= answer.result()
-        except Retryable as failure:
-            failures.append(failure)
-    # One of an object that is not there any more explains the others.
-    failures.sort(key=lambda failure: not isinstance(failure, ObjectUnavailable))
-    return Detected(findings, failure=failures[0] if failures else None)
+def _weight(failure: BaseException) -> tuple[bool, ...]:
+    """Which of several failures counts: a bug, else what is final, else what explains the others."""
+    return (
+        not isinstance(failure, LabellerError),
+        isinstance(failure, PictureRefused),
+        isinstance(failure, ObjectUnavailable),
+    )

@@ -15,6 +15,7 @@ from chalicelib.errors import (
     Contended,
     InProgress,
     ObjectUnavailable,
+    PictureRefused,
     Retryable,
     outcome_of,
 )
@@ -111,14 +112,11 @@ class Labelling:
 
     def _answer(self, found: StoredObject, run: str, before: Claim, watch: Stopwatch) -> Result | Claim:
         recipe = self.detection.recipe.fingerprint
-        detected = Detected(before.known(found.version, recipe))
+        detected = self.detection.detect(found, before.known(found.version, recipe), watch)
         try:
-            detected = self.detection.detect(found, detected.findings, watch)
-            if detected.failure:
-                raise detected.failure
             answer = _answer(found, detected)
             committed = self.store.commit(found, run, answer, before.label_keys, self.now())
-        except Retryable as failure:
+        except Exception as failure:
             self._release(found.key, run, Partial(found.version, recipe, detected.findings))
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
@@ -126,6 +124,7 @@ class Labelling:
         return Result(Outcome(answer.status), answer.reason) if committed else Result(Outcome.SUPERSEDED)
 
     def _release(self, key: str, run: str, partial: Partial) -> None:
+        """Lets the next try begin at once, where this one has ended."""
         try:
             self.store.release(key, run, partial)
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
@@ -138,6 +137,9 @@ class Labelling:
 
 def _answer(found: StoredObject, detected: Detected) -> Answer:
     content_type = inspect(found.head).content_type or found.content_type
-    if detected.refused:
-        return Answer(Status.FAILED, detected.refused, content_type)
-    return Answer(Status.LABELLED, None, content_type, detected.findings)
+    match detected.failure:
+        case None:
+            return Answer(Status.LABELLED, None, content_type, detected.findings)
+        case PictureRefused(reason=reason):
+            return Answer(Status.FAILED, reason, content_type)
+    raise detected.failure

@@ -7,13 +7,21 @@ import json
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 MAX_KEY_BYTES = 1024  # S3's limit
-MAX_BOXES = 1000  # about 100 kB of a row, which may have 400 kB
 MAX_LABEL_BYTES = 1000  # DynamoDB's limit for a sort key is 1,024 bytes, and ours has a prefix
+
+# A row may have 400 kB, and has room for an answer beside what detectors have told of the next version.
+# Rekognition's 100 words on as many lines fit, and so does its whole taxonomy of moderation.
+MAX_NAME = 2000  # characters, more than there can be in a label's key
+MAX_BOXES = 400  # of all labels together
+LABELS_ROOM, TEXT_ROOM, MODERATION_ROOM = 90_000, 48_000, 12_000  # bytes of JSON, where no value is shorter
+
+T = TypeVar("T", "Label", "Line", "ModerationLabel")
 
 
 class Status(StrEnum):
@@ -332,12 +340,23 @@ def label_key(name: str) -> str:
     return folded.encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
 
 
-def storable(labels: tuple[Label, ...], most: int) -> tuple[Label, ...]:
+def storable_labels(labels: Iterable[Label], most: int) -> tuple[Label, ...]:
     """The most confident labels, one for each label key, with as many boxes as a row has room for."""
     best: dict[str, Label] = {}
     for label in sorted(labels, key=lambda label: -label.confidence):
-        best.setdefault(label_key(label.name), label)
-    return tuple(_within(MAX_BOXES, list(best.values())[:most]))
+        name = label.name[:MAX_NAME]
+        best.setdefault(label_key(name), replace(label, name=name))
+    return tuple(_fitting(_within(MAX_BOXES, list(best.values())[:most]), LABELS_ROOM))
+
+
+def storable_text(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """As many lines as a row has room for."""
+    return tuple(_fitting(lines, TEXT_ROOM))
+
+
+def storable_moderation(moderation: Moderation) -> Moderation:
+    """As many labels as a row has room for."""
+    return replace(moderation, labels=tuple(_fitting(moderation.labels, MODERATION_ROOM)))
 
 
 def is_flagged(labels: Iterable[ModerationLabel], triggers: Mapping[str, float]) -> bool:
@@ -348,6 +367,15 @@ def is_flagged(labels: Iterable[ModerationLabel], triggers: Mapping[str, float])
         for label in labels
         for name in (label.name, label.parent or "")
     )
+
+
+def _fitting(parts: Iterable[T], room: int) -> Iterator[T]:
+    """Those that fit one after the other, in bytes of JSON."""
+    for part in parts:
+        size = len(json.dumps(asdict(part)))
+        if size <= room:
+            room -= size
+            yield part
 
 
 def _within(boxes: int, labels: list[Label]) -> Iterator[Label]:

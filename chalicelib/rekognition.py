@@ -22,7 +22,9 @@ from chalicelib.model import (
     Region,
     StoredObject,
     Word,
-    storable,
+    storable_labels,
+    storable_moderation,
+    storable_text,
 )
 
 if TYPE_CHECKING:
@@ -102,12 +104,11 @@ class Rekognition:
         if Detector.PROPERTIES in call:
             request["Settings"]["ImageProperties"] = {"MaxDominantColors": recipe.max_colors}
         response = self._client.detect_labels(Image=image, **request)
-        labels = tuple(_label(each) for each in response.get("Labels", []))
-        version = response.get("LabelModelVersion")
+        labels = map(_label, response.get("Labels", []))
         return Findings(
-            labels=storable(labels, recipe.max_labels) if Detector.LABELS in call else None,
+            labels=storable_labels(labels, recipe.max_labels) if Detector.LABELS in call else None,
             properties=_properties(response["ImageProperties"]) if Detector.PROPERTIES in call else None,
-            model_versions={"labels": version} if version else {},
+            model_versions=_version("labels", response.get("LabelModelVersion")),
         )
 
     def _detect_moderation(self, image: "ImageTypeDef") -> Findings:
@@ -115,11 +116,12 @@ class Rekognition:
             Image=image, MinConfidence=self.recipe.min_moderation_confidence
         )
         moderation = Moderation(
-            labels=tuple(_moderation_label(each) for each in response["ModerationLabels"]),
+            labels=tuple(map(_moderation_label, response["ModerationLabels"])),
             content_types=tuple(each["Name"] for each in response.get("ContentTypes", [])),
         )
         return Findings(
-            moderation=moderation, model_versions={"moderation": response["ModerationModelVersion"]}
+            moderation=storable_moderation(moderation),
+            model_versions=_version("moderation", response.get("ModerationModelVersion")),
         )
 
     def _detect_text(self, image: "ImageTypeDef") -> Findings:
@@ -127,9 +129,13 @@ class Rekognition:
             Image=image, Filters={"WordFilter": {"MinConfidence": self.recipe.min_text_confidence}}
         )
         return Findings(
-            text=tuple(_lines(response["TextDetections"])),
-            model_versions={"text": response["TextModelVersion"]},
+            text=storable_text(_lines(response["TextDetections"])),
+            model_versions=_version("text", response.get("TextModelVersion")),
         )
+
+
+def _version(name: str, version: str | None) -> dict[str, str]:
+    return {name: version} if version else {}
 
 
 def _filters(recipe: Recipe) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from msgspec import convert
+from msgspec import ValidationError, convert
 
 from chalicelib.model import (
     Answer,
@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 
 SCHEMA = 1  # of the rows, so that a later version knows what it reads
 IMAGE = "image"
-SMALLEST = 1e-128  # in magnitude, of the numbers that DynamoDB's serialiser takes
+SMALLEST, LARGEST = 1e-128, 1e125  # in magnitude, of the numbers that DynamoDB's serialiser takes
 SHARD = "0"  # ends every index key from the first day, so that there can be more
 
 
@@ -155,8 +155,16 @@ def read_claim(row: Row) -> Claim:
         lease_until=float(row.get("lease_until", 0)),
         label_keys=tuple(row.get("label_keys", ())),
         fence=row.get("fence"),
-        partial=convert(_plain(row["partial"]), Partial) if "partial" in row else None,
+        partial=_read_partial(row),
     )
+
+
+def _read_partial(row: Row) -> Partial | None:
+    """None too for what another version of this code wrote in a way of its own: all is asked again then."""
+    try:
+        return convert(_plain(row.get("partial")), Partial | None)
+    except ValidationError:
+        return None
 
 
 def read_image(row: Row) -> Image:
@@ -185,7 +193,7 @@ def _plain(value: Any) -> Any:
 def _storable(value: Any) -> Any:
     """DynamoDB's serialiser takes neither floats nor tuples."""
     if isinstance(value, float):
-        return Decimal(str(value)) if abs(value) >= SMALLEST else Decimal(0)
+        return Decimal(str(value)) if SMALLEST <= abs(value) <= LARGEST else Decimal(0)  # NaN is neither
     if isinstance(value, Mapping):
         return {name: _storable(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

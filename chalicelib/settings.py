@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
-MAX_LABEL_TIMEOUT = 150  # seconds: Lambda tries a last time 180 s after a crash, and the lease must be over
+MIN_LABEL_TIMEOUT = 120  # seconds, in which one attempt at a picture ends though every service hangs
+MAX_LABEL_TIMEOUT = 150  # Lambda tries a last time 180 s after a crash, and the lease must be over
 STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every metric, and part of names on AWS
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DETECTORS = ("labels", "moderation", "text", "properties")
@@ -48,7 +49,7 @@ class Settings:
     max_upload_bytes: int = 100 * MEGABYTE
     max_pixels: int = 100_000_000
     upload_url_seconds: int = 900
-    label_timeout_seconds: int = 60
+    label_timeout_seconds: int = 120
     log_level: str = "INFO"
 
     @classmethod
@@ -80,7 +81,7 @@ class Settings:
             max_pixels=variables.whole("MAX_PIXELS", cls.max_pixels, 1_000_000, cls.max_pixels),
             upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
             label_timeout_seconds=variables.whole(
-                "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, 60, MAX_LABEL_TIMEOUT
+                "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, MIN_LABEL_TIMEOUT, MAX_LABEL_TIMEOUT
             ),
             log_level=variables.choice("LOG_LEVEL", cls.log_level, LOG_LEVELS),
         )

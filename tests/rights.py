@@ -89,6 +89,8 @@ NEEDS: Mapping[str, Needs] = {
     "dynamodb.TransactWriteItems": _transaction,
     "dynamodb.UpdateItem": _on_table("dynamodb:UpdateItem"),
     "rekognition.DetectLabels": _detection("rekognition:DetectLabels"),
+    "rekognition.DetectModerationLabels": _detection("rekognition:DetectModerationLabels"),
+    "rekognition.DetectText": _detection("rekognition:DetectText"),
     "s3.DeleteObject": _on_object("s3:DeleteObject"),
     "s3.GetObject": _read,
     "s3.HeadObject": _read,

@@ -179,6 +179,12 @@ def gallery(
     return server
 
 
+def read(text: str, confidence: float) -> Any:
+    """A line of one word, as the scripted Rekognition reads it."""
+    where = {"confidence": confidence, "box": {"left": 0.1, "top": 0.2, "width": 0.5, "height": 0.25}}
+    return {"line": text, **where, "words": [{"word": text, **where}]}
+
+
 def problem(status: int, title: str, detail: str) -> dict[str, Any]:
     return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
@@ -240,7 +246,10 @@ def test_a_picture_is_answered_for_whole(gallery: ApiClient, gallery_services: S
             "uploaded_at": f"{stored['LastModified']:%Y-%m-%dT%H:%M:%SZ}",
             "labelled_at": "2026-01-02T03:04:05Z",
             "labels": [CAR_ANSWERED, WHEEL_ANSWERED],
-            "model_versions": {"labels": "3.0"},
+            "text": [read("Car", 98.71)],
+            "moderation": {"flagged": False, "labels": [], "content_types": []},
+            "properties": None,
+            "model_versions": {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
             "metadata": {},
         },
     )
@@ -815,7 +824,7 @@ def test_a_record_that_fails_costs_its_neighbours_nothing(
 ) -> None:
     for key in ("a.png", "b.png", "c.png"):
         uploader.put(key, "Dog 90")
-    rekognition.failures.append((400, "AccessDeniedException"))
+    rekognition.failures["DetectLabels"].append((400, "AccessDeniedException"))
 
     with pytest.raises(ExceptionGroup) as raised:
         uploader.deliver()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -18,7 +19,7 @@ from tests.scripted_rekognition import ScriptedRekognition
 PREEMPTIONS, EXHAUSTIVE_PREEMPTIONS = 2, 4  # at most: few bugs need more to show
 
 Step = Callable[[Catalogue, str], object]
-current = threading.local()
+current: ContextVar["Worker"] = ContextVar("current")  # also in the threads of its detectors
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Worker:
         self._go.acquire()
 
     def _run(self) -> None:
-        current.worker = self
+        current.set(self)
         self.stop()
         try:
             self.before()
@@ -164,7 +165,7 @@ def two(settings: Settings, endpoint: Endpoint) -> tuple[Services, Services]:
     pair = Services(settings), Services(settings)
     for services in pair:
         short_circuit(services.session, endpoint)
-        services.session.events.register_first("before-send", lambda **_: current.worker.stop())
+        services.session.events.register_first("before-send", lambda **_: current.get().stop())
     return pair
 
 
