@@ -117,16 +117,16 @@ class Labelling:
             answer = _answer(found, detected)
             committed = self.store.commit(found, run, answer, before.label_keys, self.now())
         except Exception as failure:
-            self._release(found.key, run, Partial(found.version, recipe, detected.findings))
+            self._release(found.key, run, before, Partial(found.version, recipe, detected.findings))
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
         return Result(Outcome(answer.status), answer.reason) if committed else Result(Outcome.SUPERSEDED)
 
-    def _release(self, key: str, run: str, partial: Partial) -> None:
+    def _release(self, key: str, run: str, before: Claim, partial: Partial) -> None:
         """Lets the next try begin at once, where this one has ended."""
         try:
-            self.store.release(key, run, partial)
+            self.store.release(key, run, before, partial)
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
             log.failed(failure, image=key, outcome="not_released")
 

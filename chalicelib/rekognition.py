@@ -96,17 +96,10 @@ class Rekognition:
             raise PictureRefused(reason) from error
 
     def _detect_labels(self, call: Call, image: "ImageTypeDef") -> Findings:
-        recipe = self.recipe
-        request: dict[str, Any] = {"Features": [FEATURES[detector] for detector in call], "Settings": {}}
-        if Detector.LABELS in call:
-            request |= {"MinConfidence": recipe.min_confidence, "MaxLabels": recipe.max_labels}
-            request["Settings"]["GeneralLabels"] = _filters(recipe)
-        if Detector.PROPERTIES in call:
-            request["Settings"]["ImageProperties"] = {"MaxDominantColors": recipe.max_colors}
-        response = self._client.detect_labels(Image=image, **request)
+        response = self._client.detect_labels(Image=image, **_labels_request(call, self.recipe))
         labels = map(_label, response.get("Labels", []))
         return Findings(
-            labels=storable_labels(labels, recipe.max_labels) if Detector.LABELS in call else None,
+            labels=storable_labels(labels, self.recipe.max_labels) if Detector.LABELS in call else None,
             properties=_properties(response["ImageProperties"]) if Detector.PROPERTIES in call else None,
             model_versions=_version("labels", response.get("LabelModelVersion")),
         )
@@ -136,6 +129,18 @@ class Rekognition:
 
 def _version(name: str, version: str | None) -> dict[str, str]:
     return {name: version} if version else {}
+
+
+def _labels_request(call: Call, recipe: Recipe) -> dict[str, Any]:
+    request: dict[str, Any] = {"Features": [FEATURES[detector] for detector in call]}
+    settings: dict[str, Any] = {}
+    if Detector.LABELS in call:
+        request |= {"MinConfidence": recipe.min_confidence, "MaxLabels": recipe.max_labels}
+        if filters := _filters(recipe):
+            settings["GeneralLabels"] = filters
+    if Detector.PROPERTIES in call:
+        settings["ImageProperties"] = {"MaxDominantColors": recipe.max_colors}
+    return {**request, "Settings": settings} if settings else request
 
 
 def _filters(recipe: Recipe) -> dict[str, list[str]]:

@@ -90,13 +90,14 @@ class Store:
         """Marks the row, if it still is as it was read, so that whoever read it before has to look again."""
         return self._change(source_file, {"fence": token}, _as_read(row), mark="fence")
 
-    def release(self, source_file: str, run: str, partial: Partial) -> None:
+    def release(self, source_file: str, run: str, row: Claim, partial: Partial) -> None:
         """Ends our lease, so that the next try need not wait for it, and keeps what need not be asked again.
 
-        Another run's row stays as it is.
+        The row is as it was before we claimed it. One that is another run's by now stays as it is, and so
+        does what we have committed without hearing of it.
         """
         change = {"lease_until": 0, "run": run, **rows.partial_fields(partial)}
-        self._change(source_file, change, {"run": run}, mark="run")
+        self._change(source_file, change, {"run": run, "committed_run": row.committed_run}, mark="run")
 
     def commit(
         self, found: StoredObject, run: str, answer: Answer, label_keys: Sequence[str], now: datetime

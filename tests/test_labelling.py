@@ -536,7 +536,10 @@ def test_a_call_that_was_refused_or_failed_is_not_counted_as_billed(
 ) -> None:
     put("torn.png", picture())
     put("car.png", picture("Car 90"))
-    rekognition.failures["DetectLabels"] += [(400, "InvalidImageFormatException"), (400, "AccessDeniedException")]
+    rekognition.failures["DetectLabels"] += [
+        (400, "InvalidImageFormatException"),
+        (400, "AccessDeniedException"),
+    ]
 
     label("torn.png")
     with pytest.raises(AccessLost):
