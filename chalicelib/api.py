@@ -268,7 +268,7 @@ def upload_request(request: Request, max_bytes: int) -> UploadRequest:
     except ValueError as error:
         raise bad_request(f"The body must be one JSON object in UTF-8: {error}.") from error
     if asked.size is not None and asked.size > max_bytes:
-        raise _unprocessable(f"size: a picture may have {max_bytes} bytes.")
+        raise _unprocessable(f"size: a picture may have at most {max_bytes} bytes.")
     if sum(len(name) + len(value) for name, value in asked.metadata.items()) > MAX_METADATA:
         raise _unprocessable(f"metadata may have {MAX_METADATA} characters in all.")
     return asked

@@ -16,7 +16,7 @@ DETECTORS = ("labels", "moderation", "text", "properties")
 MODERATIONS = ("off", "flag")
 # Rekognition's limits for filters: https://docs.aws.amazon.com/rekognition/latest/APIReference/API_GeneralLabelsSettings.html
 MAX_FILTERS, FILTER = 100, re.compile(r"[A-Za-z0-9àâèçñó'\-_(). ]{1,50}")
-NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
+TRIGGER = re.compile(r"([^:;=]+):\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)")
 MEGABYTE = 1024 * 1024
 
 
@@ -57,6 +57,9 @@ class Settings:
         """Reads the environment; raises SettingsError with all its problems in one message."""
         variables = _Variables(environ)
         detect = variables.several("DETECT", cls.detect, DETECTORS)
+        least_moderation = variables.number(
+            "MIN_MODERATION_CONFIDENCE", cls.min_moderation_confidence, 0, 100
+        )
         settings = cls(
             stage=variables.name("STAGE"),
             images_bucket=variables.text("IMAGES_BUCKET"),
@@ -69,10 +72,10 @@ class Settings:
             include_categories=variables.filters("INCLUDE_CATEGORIES"),
             exclude_categories=variables.filters("EXCLUDE_CATEGORIES"),
             moderation=variables.moderation("MODERATION", cls.moderation, detect),
-            moderation_labels=variables.confidences("MODERATION_LABELS", cls.moderation_labels),
-            min_moderation_confidence=variables.number(
-                "MIN_MODERATION_CONFIDENCE", cls.min_moderation_confidence, 0, 100
+            moderation_labels=variables.triggers(
+                "MODERATION_LABELS", cls.moderation_labels, least_moderation
             ),
+            min_moderation_confidence=least_moderation,
             min_text_confidence=variables.number("MIN_TEXT_CONFIDENCE", cls.min_text_confidence, 0, 100),
             max_colors=variables.whole("MAX_COLORS", cls.max_colors, 1, 20),
             max_upload_bytes=variables.whole(
@@ -172,16 +175,20 @@ class _Variables:
             self.problems.append(f"{name}={wanted} needs moderation in DETECT")
         return wanted
 
-    def confidences(self, name: str, default: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+    def triggers(
+        self, name: str, default: tuple[tuple[str, float], ...], least: float
+    ) -> tuple[tuple[str, float], ...]:
         """Names, each with the confidence that it takes: `Violence:80, Weapons:95`."""
-        return tuple(self._confidence(name, each) for each in self._list(name)) or default
+        return tuple(self._trigger(name, each, least) for each in self._list(name)) or default
 
-    def _confidence(self, name: str, text: str) -> tuple[str, float]:
-        label, _, least = (part.strip() for part in text.rpartition(":"))
-        if not (label and NUMBER.fullmatch(least) and float(least) <= 100):
+    def _trigger(self, name: str, text: str, least: float) -> tuple[str, float]:
+        parts = TRIGGER.fullmatch(text)
+        label, confidence = (parts[1].strip(), float(parts[2])) if parts else ("", math.inf)
+        if not label or confidence > 100:
             self.problems.append(f"{name} must be like `Violence:80, Weapons:95`, not {text!r}")
-            return text, 0
-        return label, float(least)
+        if confidence < least:
+            self.problems.append(f"{name}: {text!r} is below MIN_MODERATION_CONFIDENCE, so it is never seen")
+        return label, confidence
 
     def _list(self, name: str) -> tuple[str, ...]:
         parts = (part.strip() for part in self.environ.get(name, "").split(","))

@@ -16,18 +16,21 @@ from chalicelib.settings import Settings
 from tests.conftest import LOCAL, ROOT
 
 EDGE = {"api", "events"}
-USE_CASES = {"labelling", "uploads"}
-ADAPTERS = {"bucket", "rekognition", "store"}
+USE_CASES = {"detection", "labelling", "uploads"}
+ADAPTERS = {"bucket", "conversion", "rekognition", "store"}
 PURE = {"model", "errors", "imaging", "settings", "stopwatch"}
-SUPPORT = {"aws_errors", "log", "metrics", "rows"}
+SUPPORT = {"aws_errors", "decoding", "log", "metrics", "rows"}
+COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
 
 MAY_IMPORT = {
     "app": {"services", "settings", "log"} | EDGE,
-    "services": ADAPTERS | USE_CASES | {"metrics", "settings"},
-    "api": {"model", "errors", "log", "rekognition", "stopwatch", "store", "uploads"},
+    "services": ADAPTERS | USE_CASES | {"metrics", "model", "settings"},
+    "api": {"model", "errors", "log", "stopwatch", "store", "uploads"},
     "events": {"log", "model"},
-    **{name: ADAPTERS | {"model", "errors", "imaging", "log", "metrics", "stopwatch"} for name in USE_CASES},
+    **{name: ADAPTERS | COMMON for name in USE_CASES},
+    "labelling": ADAPTERS | COMMON | {"detection"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
+    "decoding": {"errors", "imaging"},  # a program of its own
     "aws_errors": {"errors"},
     "rows": {"model"},
     "log": {"errors"},
