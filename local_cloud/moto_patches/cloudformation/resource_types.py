@@ -162,7 +162,7 @@ class Secret(ResourceType):
             secret_binary=None,
             description=properties.get("Description"),
             tags=properties.get("Tags"),
-            kms_key_id=properties.get("KmsKeyId"),
+            kms_key_id=None,
             client_request_token=str(uuid4()),
             replica_regions=[],
             force_overwrite=False,
@@ -202,9 +202,6 @@ class Alarm(ResourceType):
     attributes = ("Arn",)
 
     def put(self, properties: Properties) -> None:
-        unknown = set(properties) - set(_ALARM) - {"AlarmName", "Metrics", "Dimensions", "Tags"}
-        if unknown:
-            raise ValidationError(message=f"Encountered unsupported property {min(unknown)}")
         settings = {argument: properties.get(name) for name, argument in _ALARM.items()}
         queries = [_query(metric) for metric in properties.get("Metrics", [])]
         self._backend.put_metric_alarm(
@@ -288,6 +285,50 @@ IDENTIFIERS = {
 }
 """By what a resource of a type is identified, as its schema says (`primaryIdentifier`); a name, where that is
 what the template gives, and else what only its making tells."""
+
+
+PROPERTIES = {
+    "AWS::CloudWatch::Alarm": {"AlarmName", "Dimensions", "Metrics", "Tags", *_ALARM},
+    "AWS::CloudWatch::Dashboard": {"DashboardBody", "DashboardName"},
+    "AWS::DynamoDB::Table": {
+        "AttributeDefinitions",
+        "BillingMode",
+        "DeletionProtectionEnabled",
+        "GlobalSecondaryIndexes",
+        "KeySchema",
+        "LocalSecondaryIndexes",
+        "PointInTimeRecoverySpecification",
+        "ProvisionedThroughput",
+        "SSESpecification",
+        "StreamSpecification",
+        "TableName",
+        "Tags",
+        "TimeToLiveSpecification",
+    },
+    "AWS::S3::Bucket": {
+        "BucketEncryption",
+        "BucketName",
+        "CorsConfiguration",
+        "LifecycleConfiguration",
+        "OwnershipControls",
+        "PublicAccessBlockConfiguration",
+        "Tags",
+        "VersioningConfiguration",
+    },
+    "AWS::S3::BucketPolicy": {"Bucket", "PolicyDocument"},
+    "AWS::SNS::Subscription": {"Endpoint", "Protocol", "TopicArn"},
+    "AWS::SNS::Topic": {"DisplayName", "TopicName"},
+    "AWS::SQS::QueuePolicy": {"PolicyDocument", "Queues"},
+    "AWS::SecretsManager::Secret": {"Description", "GenerateSecretString", "Name", "SecretString", "Tags"},
+}
+"""What moto or a patch of it takes notice of; of the other types, all that there is."""
+
+
+def check(kind: str, properties: Properties) -> None:
+    """Raises ValidationError for what would be passed over without a word."""
+    unknown = set(properties) - PROPERTIES.get(kind, set(properties))
+    if unknown:
+        raise ValidationError(message=f"Encountered unsupported property {min(unknown)}")
 
 
 def find(kind: str, name: str, account_id: str, region_name: str) -> Any:
