@@ -16,6 +16,7 @@ from ops.inventory import Inventory
 from ops.stack import Stack
 from ops.stage import Stage
 from tests.conftest import LOCAL, ROOT
+from tests.ops.deployment import Deployment
 
 Operator = Callable[..., Result]
 
@@ -72,6 +73,11 @@ def stack(stage: Stage, account: Account) -> Stack:
 @pytest.fixture
 def inventory(stage: Stage, account: Account) -> Inventory:
     return Inventory(stage, account)
+
+
+@pytest.fixture
+def deployment(stage: Stage, session: boto3.Session) -> Deployment:
+    return Deployment(stage, session)
 
 
 @pytest.fixture
