@@ -17,9 +17,9 @@ from tests.conftest import LOCAL, ROOT
 
 EDGE = {"api", "events"}
 USE_CASES = {"labelling", "uploads"}
-ADAPTERS = {"bucket", "rekognition", "store"}
+ADAPTERS = {"bucket", "conversion", "rekognition", "store"}
 PURE = {"model", "errors", "imaging", "settings", "stopwatch"}
-SUPPORT = {"aws_errors", "log", "metrics", "rows"}
+SUPPORT = {"aws_errors", "decoding", "log", "metrics", "rows"}
 
 MAY_IMPORT = {
     "app": {"services", "settings", "log"} | EDGE,
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     **{name: ADAPTERS | {"model", "errors", "imaging", "log", "metrics", "stopwatch"} for name in USE_CASES},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
     "aws_errors": {"errors"},
+    "decoding": {"errors", "imaging"},
     "rows": {"model"},
     "log": {"errors"},
     "metrics": set(),
