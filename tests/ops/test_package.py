@@ -96,7 +96,7 @@ def test_an_import_before_the_deployment_leaves_the_package_as_it_is(small: Path
     archive = build(small, X86_64)
     os.utime(small / "chalicelib/model.py", (1, 1))  # as another checkout would have it
 
-    subprocess.run([sys.executable, "-c", "import app"], cwd=small, check=True)
+    subprocess.run([sys.executable, "-E", "-c", "import app"], cwd=small, check=True)
 
     assert build(small, X86_64) == archive
 
@@ -119,7 +119,10 @@ def test_an_interrupted_build_is_made_again(small: Path) -> None:
 def test_bytecode_is_taken_wherever_and_whenever_it_is_unpacked_but_not_for_another_source(
     small: Path, tmp_path: Path
 ) -> None:
-    subprocess.run([sys.executable, "-c", "import app"], cwd=small, check=True)  # leaves bytecode of its own
+    os.utime(small / "chalicelib/model.py", (1, 1))
+    subprocess.run(
+        [sys.executable, "-E", "-c", "import app"], cwd=small, check=True
+    )  # leaves bytecode of its own
     with ZipFile(build(small, X86_64)) as packed:
         packed.extractall(tmp_path / "task")
     show = [sys.executable, "-v", "-B", "-c", "from chalicelib.model import WORD; print(WORD)"]
@@ -255,6 +258,7 @@ def test_chalice_ships_the_package_that_was_checked(packed: Packed, tmp_path: Pa
     subprocess.run(
         [chalice, "package", "--pkg-format", "terraform", "--stage", "dev", str(tmp_path / "out")],
         cwd=packed.project,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         check=True,
         capture_output=True,
     )
