@@ -61,6 +61,7 @@ def _confirm(stage: Stage) -> None:
 
 ADDRESS = _Matching("ADDRESS", r"|\S+@\S+")
 ORIGIN = _Matching("ORIGIN", r"\*|https?://[^/,\s]+")
+DOLLARS = _Matching("USD", r"[0-9]{1,9}([.][0-9]{1,2})?")
 AT_LEAST_ONE = click.IntRange(min=1)
 
 
@@ -68,11 +69,7 @@ AT_LEAST_ONE = click.IntRange(min=1)
 @for_stage
 @click.option("--alarm-email", "AlarmEmail", type=ADDRESS, help="Who gets the alarms; '' for nobody.")
 @click.option(
-    "--daily-budget",
-    "DailyBudget",
-    type=click.FloatRange(min=0),
-    metavar="USD",
-    help="Of detector calls, for an alarm; 0 for none.",
+    "--daily-budget", "DailyBudget", type=DOLLARS, help="Of detector calls, for an alarm; 0 for none."
 )
 @click.option(
     "--upload-origin", "UploadOrigins", type=ORIGIN, multiple=True, help="Of a page that uploads; repeatable."

@@ -5,16 +5,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops.inventory import Inventory, Queue, unless_absent
-from ops.stack import Stack
 from ops.stage import API_HANDLER, Stage
-from tests.conftest import ROOT
-from tests.ops.conftest import Screen
 from tests.ops.deployment import Deployment
-
-
-@pytest.fixture
-def resources(stack: Stack, stage: Stage) -> None:
-    stack.apply((ROOT / ".chalice/resources.yaml").read_text(), {"Stage": stage.name}, Screen())
 
 
 @pytest.fixture
