@@ -69,25 +69,11 @@ def _compile_app(project: Path) -> None:
 
 
 def _compile(folder: Path, root: Path) -> None:
+    command = [sys.executable, *"-I -W ignore -m compileall -f -qq -j 0".split()]
     # By the hash of the source: the times that are compared otherwise do not survive the way to Lambda.
-    mode = ("--invalidation-mode", "checked-hash")
-    names = ("-s", str(root), "-p", TASK_ROOT)
-    command = (
-        sys.executable,
-        "-I",
-        "-W",
-        "ignore",
-        "-m",
-        "compileall",
-        "-f",
-        "-qq",
-        "-j",
-        "0",
-        *mode,
-        *names,
-    )
+    command += ["--invalidation-mode", "checked-hash", "-s", str(root), "-p", TASK_ROOT, str(folder)]
     # Not every file is for this Python; what fails is left to fail where it is imported.
-    subprocess.run((*command, str(folder)), check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
 def add_bytecode(archive: Path) -> None:

@@ -120,9 +120,7 @@ def test_bytecode_is_taken_wherever_and_whenever_it_is_unpacked_but_not_for_anot
     small: Path, tmp_path: Path
 ) -> None:
     os.utime(small / "chalicelib/model.py", (1, 1))
-    subprocess.run(
-        [sys.executable, "-E", "-c", "import app"], cwd=small, check=True
-    )  # leaves bytecode of its own
+    subprocess.run([sys.executable, "-E", "-c", "import app"], cwd=small, check=True)  # leaves its own
     with ZipFile(build(small, X86_64)) as packed:
         packed.extractall(tmp_path / "task")
     show = [sys.executable, "-v", "-B", "-c", "from chalicelib.model import WORD; print(WORD)"]
