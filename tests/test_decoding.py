@@ -2,6 +2,7 @@ import io
 import random
 import struct
 import zlib
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
@@ -278,14 +279,14 @@ def test_no_side_is_too_long_or_too_short_for_rekognition(
 
 
 def test_every_row_and_column_is_where_it_was() -> None:
-    wave = Image.radial_gradient("L").resize((9001, 803))
+    stripes = Image.frombytes("L", (40, 40), bytes(255 * (at // 40 + at) % 2 for at in range(1600)))
+    large = stripes.resize((16_401, 801), Image.Resampling.NEAREST)
 
-    image = decoded(converted(encoded(wave, "PNG", compress_level=1), 50_000_000)).convert("L")
+    image = decoded(converted(encoded(large, "PNG", compress_level=1), 50_000_000)).convert("L")
 
-    straight = wave.resize(image.size, Image.Resampling.LANCZOS)
-    difference = ImageChops.difference(image, straight)
-    assert ImageStat.Stat(difference).mean[0] < 1
-    assert not any(difference.histogram()[20:])
+    straight = large.resize(image.size, Image.Resampling.LANCZOS)
+    assert image.size == (4096, 200)
+    assert not any(ImageChops.difference(image, straight).histogram()[100:])
 
 
 @pytest.mark.parametrize(
@@ -380,6 +381,17 @@ def test_other_formats_are_unsupported(body: bytes) -> None:
     assert refusal(body) == "unsupported_format"
 
 
+@pytest.mark.parametrize("content_type", ENCODERS)
+def test_no_other_decoder_gets_to_see_a_picture(monkeypatch: pytest.MonkeyPatch, content_type: str) -> None:
+    greedy = Mock(side_effect=TypeError)
+    monkeypatch.setitem(Image.OPEN, "GREEDY", (greedy, None))
+    monkeypatch.setattr(Image, "ID", ["GREEDY", *Image.ID])
+
+    converted(ENCODERS[content_type](quarters()))
+
+    assert not greedy.called
+
+
 def damaged(body: bytes) -> list[bytes]:
     """Always the same damages: C code need not survive all there are, and has its own process for that."""
     rolls = random.Random(4)
@@ -406,6 +418,32 @@ def test_damage_makes_another_picture_or_none(content_type: str) -> None:
 
     assert outcomes <= {"image/jpeg", "unreadable", "unsupported_format", "too_large", "too_small"}
     assert len(outcomes) > 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (EOFError(), "unreadable"),
+        (IndexError(), "unreadable"),
+        (KeyError(), "unreadable"),
+        (MemoryError(), "too_large"),
+        (NotImplementedError(), "unreadable"),
+        (OSError(), "unreadable"),
+        (OverflowError(), "unreadable"),
+        (SyntaxError(), "unreadable"),
+        (UnicodeDecodeError("utf-8", b"", 0, 0, ""), "unreadable"),
+        (ZeroDivisionError(), "unreadable"),
+        (struct.error(), "unreadable"),
+        (zlib.error(), "unreadable"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_whatever_a_decoder_raises_is_the_pictures_fault(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    monkeypatch.setattr("PIL.BmpImagePlugin.BmpImageFile.load", Mock(side_effect=error), raising=False)
+
+    assert refusal(ENCODERS["image/bmp"](quarters())) == reason
 
 
 def test_a_mistake_of_ours_is_no_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
