@@ -149,9 +149,9 @@ class Secret(ResourceType):
     attributes = ("Id",)
 
     def put(self, properties: Properties) -> None:
-        if self.name not in self._backend.secrets:
+        if _secret_named(self.name, self._backend) is None:
             self._create(properties)
-        self._backend.secrets[self.name].description = properties.get("Description")
+        self._found.description = properties.get("Description")
 
     def _create(self, properties: Properties) -> None:
         """Its value is made once; a later template does not change what was generated."""
@@ -173,11 +173,20 @@ class Secret(ResourceType):
 
     @property
     def physical_resource_id(self) -> str:
-        return str(self._backend.secrets[self.name].arn)
+        return str(self._found.arn)
+
+    @property
+    def _found(self) -> Any:
+        return _secret_named(self.name, self._backend)
 
     @property
     def _backend(self) -> Any:
         return secretsmanager_backends[self.account_id][self.region_name]
+
+
+def _secret_named(name: str, backend: Any) -> Any:
+    """At once, where moto looks through all secrets for one that has the name or the ARN."""
+    return dict.get(backend.secrets, name)
 
 
 def _random(wanted: Properties) -> str:
@@ -338,7 +347,8 @@ def find(kind: str, name: str, account_id: str, region_name: str) -> Any:
 
 
 def _secret(name: str, account_id: str, region_name: str) -> Secret | None:
-    found = secretsmanager_backends[account_id][region_name].secrets.get(name)
+    backend = secretsmanager_backends[account_id][region_name]
+    found = backend.secrets.get(name) if name.startswith("arn:") else _secret_named(name, backend)
     return Secret(found.name, account_id, region_name) if found else None
 
 
