@@ -69,11 +69,11 @@ def _compile_app(project: Path) -> None:
 
 
 def _compile(folder: Path, root: Path) -> None:
-    command = [sys.executable, *"-I -W ignore -m compileall -f -qq -j 0".split()]
+    compileall = [sys.executable, "-I", "-W", "ignore", "-m", "compileall", "-f", "-qq", "-j", "0"]
     # By the hash of the source: the times that are compared otherwise do not survive the way to Lambda.
-    command += ["--invalidation-mode", "checked-hash", "-s", str(root), "-p", TASK_ROOT, str(folder)]
+    options = ["--invalidation-mode", "checked-hash", "-s", str(root), "-p", TASK_ROOT]
     # Not every file is for this Python; what fails is left to fail where it is imported.
-    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.run([*compileall, *options, str(folder)], check=False, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
 def add_bytecode(archive: Path) -> None:
