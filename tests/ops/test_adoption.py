@@ -6,10 +6,12 @@ import pytest
 
 from ops import adoption
 from ops.inventory import Inventory
+from ops.problems import Problem
 from ops.stack import Stack
 from ops.stage import Stage
 from tests.conftest import ROOT
 from tests.ops.conftest import Screen
+from tests.ops.test_stack import queue, template
 
 TEMPLATE = (ROOT / ".chalice/resources.yaml").read_text()
 DATA = [
@@ -101,6 +103,17 @@ def test_a_stack_that_is_there_looks_for_nothing_left(
         raise AssertionError("It looked.")
 
     assert stack.apply(TEMPLATE, {"Stage": None}, Screen(), left_behind=look) == []
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_a_template_without_data_takes_nothing_up(inventory: Inventory) -> None:
+    assert adoption.find(template(Queue=queue("q")), inventory) is None
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_a_template_that_cannot_be_read_is_a_problem(inventory: Inventory) -> None:
+    with pytest.raises(Problem, match="cannot be read"):
+        adoption.find("Resources: [", inventory)
 
 
 def test_the_other_stages_data_stays_theirs(
