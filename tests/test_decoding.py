@@ -279,7 +279,7 @@ def test_no_side_is_too_long_or_too_short_for_rekognition(
 
 
 def test_every_row_and_column_is_where_it_was() -> None:
-    stripes = Image.frombytes("L", (40, 40), bytes(255 * (at // 40 + at) % 2 for at in range(1600)))
+    stripes = Image.frombytes("L", (40, 40), bytes(255 * ((at // 40 + at) % 2) for at in range(1600)))
     large = stripes.resize((16_401, 801), Image.Resampling.NEAREST)
 
     image = decoded(converted(encoded(large, "PNG", compress_level=1), 50_000_000)).convert("L")
