@@ -26,16 +26,16 @@ run: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the whole loop on t
 	@$(BIN)/python -m local_cloud $(ARGS)
 
 test: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint, types and tests, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
 
 search: $(VENV)/installed  ## every order of events and every interleaving of two workers, in full: some minutes
-	$(BIN)/python -m pytest --exhaustive tests/test_convergence.py tests/test_interleaving.py
+	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py
 
 format: $(VENV)/installed  ## let ruff set the code
 	$(BIN)/ruff format .

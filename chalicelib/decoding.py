@@ -110,7 +110,7 @@ def _fitting(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """At that size, and in bands until then: a large picture is never in memory twice."""
+    """At that size, and in bands until then, so that only few pixels are in memory twice."""
     across, down = image.width // size[0], image.height // size[1]
     step = down * max(1, BAND_PIXELS // (image.width * down))
     levels = _levels(image)

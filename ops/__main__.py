@@ -1,5 +1,7 @@
 """The operator's commands."""
 
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +9,21 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ops import finishing
-from ops.problems import Commands
+from ops import finishing, package_report, provision, removal
+from ops.account import Account
+from ops.lambda_runtime import ARCHITECTURES
+from ops.overview import Overview
+from ops.problems import Commands, Problem
 from ops.stage import PROJECT, Stage
 
-# What AWS says may hold square brackets, which are no markup.
-console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+# What AWS says may hold square brackets, which are no markup; and in a file, no line is too long.
+console = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else 200,
+)
 
 
 @click.group(cls=Commands)
@@ -30,11 +41,83 @@ for_stage: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
 )
 
 
+class _Matching(click.ParamType[str]):
+    def __init__(self, name: str, pattern: str) -> None:
+        self.name = name
+        self._pattern = pattern
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(self._pattern, value):
+            self.fail(f"{value!r} is none.", param, ctx)
+        return value
+
+
+def _confirm(stage: Stage) -> None:
+    if not sys.stdin.isatty():
+        raise Problem("This asks before it begins: run it on a terminal, or with --yes.")
+    if click.prompt(f"Type {stage.name} to go on", default="", show_default=False) != stage.name:
+        raise Problem("Nothing was removed.")
+
+
+ADDRESS = _Matching("ADDRESS", r"|\S+@\S+")
+ORIGIN = _Matching("ORIGIN", r"\*|https?://[^/,\s]+")
+DOLLARS = _Matching("USD", r"[0-9]{1,9}([.][0-9]{1,2})?")
+AT_LEAST_ONE = click.IntRange(min=1)
+
+
+@commands.command()
+@for_stage
+@click.option("--alarm-email", "AlarmEmail", type=ADDRESS, help="Who gets the alarms; '' for nobody.")
+@click.option(
+    "--daily-budget", "DailyBudget", type=DOLLARS, help="Of detector calls, for an alarm; 0 for none."
+)
+@click.option(
+    "--upload-origin", "UploadOrigins", type=ORIGIN, multiple=True, help="Of a page that uploads; repeatable."
+)
+@click.option("--api-rate-limit", "ApiRateLimit", type=AT_LEAST_ONE, metavar="N", help="Requests a second.")
+@click.option("--api-burst-limit", "ApiBurstLimit", type=AT_LEAST_ONE, metavar="N", help="Requests at once.")
+@click.option("--xray/--no-xray", default=None, help="Trace requests.")
+def resources(stage: Stage, xray: bool | None, **parameters: Any) -> None:
+    """Make what Chalice does not make, and write the stage into .chalice; what is not given stays."""
+    provision.run(stage, parameters, xray, console)
+
+
+@commands.command()
+@click.option("--stage", metavar="NAME", help="The deployment to pack for; its processor is in config.json.")
+@click.option(
+    "--architecture", type=click.Choice(ARCHITECTURES), help="The processor, where there is no stage."
+)
+@click.option("--check", is_flag=True, help="Say what would fail on Lambda, and fail.")
+@click.pass_obj
+def package(project: Path | None, stage: str | None, architecture: str | None, check: bool) -> None:
+    """Build what ships to Lambda: how large it is, how fast it is imported, and whether it will do there."""
+    project = project or PROJECT
+    package_report.run(console, project, Stage(stage, project) if stage else None, architecture, check)
+
+
 @commands.command()
 @for_stage
 def finish(stage: Stage) -> None:
     """Set what Chalice cannot; run it after each `chalice deploy`."""
     finishing.finish(stage, console)
+
+
+@commands.command()
+@for_stage
+@click.option("--delete-data", is_flag=True, help="Also the pictures, the tables and the signing secret.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(stage: Stage, delete_data: bool, yes: bool) -> None:
+    """Remove a deployment; its data stays unless told."""
+    removal.run(stage, console, delete_data=delete_data, confirm=(lambda _: None) if yes else _confirm)
+
+
+@commands.command()
+@for_stage
+def status(stage: Stage) -> None:
+    """What is deployed, how much waits, and what is half-made."""
+    account = Account()
+    stage.check_home(account)
+    Overview(stage, account).show(console)
 
 
 if __name__ == "__main__":

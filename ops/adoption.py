@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from ops.inventory import Inventory
+from ops.problems import Problem
 
 _NAMES = {
     "AWS::S3::Bucket": "BucketName",
@@ -32,8 +34,10 @@ class Adoption:
 
 def find(template: str, inventory: Inventory) -> Adoption | None:
     """None where nothing was left behind."""
-    parsed = yaml_parse(template)
     there = _identifiers(inventory)
+    if not there:
+        return None
+    parsed = _parsed(template)
     left = {
         logical_id: (definition, there[name])
         for logical_id, definition in parsed["Resources"].items()
@@ -52,6 +56,14 @@ def find(template: str, inventory: Inventory) -> Adoption | None:
         for logical_id, (definition, identifier) in left.items()
     ]
     return Adoption(json.dumps(parsed), resources)
+
+
+def _parsed(template: str) -> dict[str, Any]:
+    try:
+        parsed: dict[str, Any] = yaml_parse(template)
+    except YAMLError as error:
+        raise Problem(f"The template of the resources cannot be read: {error}") from error
+    return parsed
 
 
 def _identifiers(inventory: Inventory) -> dict[str, dict[str, str]]:

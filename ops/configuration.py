@@ -50,7 +50,7 @@ def with_stage(
     if xray is not None:
         part["xray"] = xray
     if Config(name, config_from_disk=after).log_retention_in_days is None:
-        part["log_retention_in_days"] = LOG_RETENTION
+        part.setdefault("log_retention_in_days", LOG_RETENTION)  # an explicit null stays
     environment = _section(part, "environment_variables")
     environment |= {
         "STAGE": name,

@@ -14,7 +14,7 @@ from ops.problems import Problem, code
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PAGES = 10  # of a thousand versions each, that are counted
+PAGES = 10  # that are counted
 ROUNDS = 5  # a signed URL may still bring something in
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -26,6 +26,7 @@ class Bucket:
     client: "S3Client"
     name: str
     owner: str  # account; requests to somebody else's bucket fail
+    page: int = 1000  # versions in a request
 
     def survey(self) -> str:
         """How many objects there are, and how much, as far as it can be said in a moment."""
@@ -50,9 +51,12 @@ class Bucket:
 
     def _empty(self, show: Callable[[str], None]) -> None:
         deleted = 0
-        for page in self._pages("list_object_versions"):
-            versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        before: list[Version] = []
+        while versions := self._first_versions():
+            if versions == before:
+                raise Problem(f"{versions[0]['Key']!r} in the bucket {self.name} cannot be deleted.")
             self._delete_versions(versions)
+            before = versions
             deleted += len(versions)
             show(f"Emptying the bucket {self.name} ... {deleted:,}")
         for page in self._pages("list_multipart_uploads"):
@@ -60,6 +64,12 @@ class Bucket:
                 self.client.abort_multipart_upload(
                     Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
+
+    def _first_versions(self) -> list[Version]:
+        page = self.client.list_object_versions(
+            Bucket=self.name, ExpectedBucketOwner=self.owner, MaxKeys=self.page
+        )
+        return [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
 
     def _delete_versions(self, versions: Sequence[Version]) -> None:
         """In one request, but for keys that its XML cannot spell."""
@@ -75,10 +85,10 @@ class Bucket:
                 Bucket=self.name, Delete={"Objects": spelled, "Quiet": True}, ExpectedBucketOwner=self.owner
             )
             for error in answer.get("Errors", []):
-                raise Problem(f"{error['Key']} in {self.name} cannot be deleted: {error['Message']}")
+                raise Problem(f"{error['Key']!r} in {self.name} cannot be deleted: {error['Message']}")
 
     def _pages(self, operation: Any) -> Iterator[Mapping[str, Any]]:
         pages = self.client.get_paginator(operation).paginate(
-            Bucket=self.name, ExpectedBucketOwner=self.owner
+            Bucket=self.name, ExpectedBucketOwner=self.owner, PaginationConfig={"PageSize": self.page}
         )
         return iter(pages)

@@ -11,7 +11,7 @@ from importlib.metadata import Distribution, distributions
 from importlib.util import cache_from_source, source_from_cache
 from io import StringIO
 from pathlib import Path, PurePosixPath
-from shutil import copyfile, rmtree
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo, is_zipfile
 
@@ -60,18 +60,20 @@ def _zipped(project: Path, runtime: Runtime) -> Path:
 
 def _compile_app(project: Path) -> None:
     """Chalice packs chalicelib with its bytecode, and names the zip after both: let them be settled."""
-    for cache in list((project / "chalicelib").rglob("__pycache__")):
-        rmtree(cache)
-    _compile(project / "chalicelib", project)
+    code = project / "chalicelib"
+    current = {cache_from_source(str(source), optimization="") for source in code.rglob("*.py")}
+    for cached in code.rglob("*.pyc"):
+        if str(cached) not in current:
+            cached.unlink(missing_ok=True)
+    _compile(code, project)
 
 
 def _compile(folder: Path, root: Path) -> None:
+    compileall = [sys.executable, "-I", "-W", "ignore", "-m", "compileall", "-f", "-qq", "-j", "0"]
     # By the hash of the source: the times that are compared otherwise do not survive the way to Lambda.
-    mode = ("--invalidation-mode", "checked-hash")
-    names = ("-s", str(root), "-p", TASK_ROOT)
-    command = (sys.executable, "-I", "-W", "ignore", "-m", "compileall", "-qq", "-j", "0", *mode, *names)
+    options = ["--invalidation-mode", "checked-hash", "-s", str(root), "-p", TASK_ROOT]
     # Not every file is for this Python; what fails is left to fail where it is imported.
-    subprocess.run((*command, str(folder)), check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.run([*compileall, *options, str(folder)], check=False, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
 def add_bytecode(archive: Path) -> None:

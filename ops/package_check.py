@@ -70,14 +70,14 @@ def _requirements(package: Package, roots: list[Requirement]) -> tuple[set[str],
     seen: set[tuple[Requirement, str]] = set()
     waiting = deque((requirement, "requirements.txt", "") for requirement in roots)
     while waiting:
-        requirement, source, extra = waiting.popleft()
-        if (requirement, source) in seen or not _applies(requirement, extra, package.runtime):
+        requirement, by, extra = waiting.popleft()
+        if (requirement, by) in seen or not _applies(requirement, extra, package.runtime):
             continue
-        seen.add((requirement, source))
+        seen.add((requirement, by))
         name = canonicalize_name(requirement.name)
         required.add(name)
         distribution = package.distributions.get(name)
-        unmet += _unmet(requirement, source, distribution, package.runtime)
+        unmet += _unmet(requirement, by, distribution, package.runtime)
         for text in (distribution.requires if distribution else None) or ():
             waiting += ((Requirement(text), requirement.name, extra) for extra in ("", *requirement.extras))
     return required, unmet
@@ -88,18 +88,18 @@ def _applies(requirement: Requirement, extra: str, runtime: Runtime) -> bool:
 
 
 def _unmet(
-    requirement: Requirement, source: str, distribution: Distribution | None, runtime: Runtime
+    requirement: Requirement, by: str, distribution: Distribution | None, runtime: Runtime
 ) -> Iterator[Finding]:
     wanted = f"{requirement.name}{requirement.specifier}"
     if distribution is None:
-        lacking = f"{wanted}, which {source} requires, is missing"
+        lacking = f"{wanted}, which {by} requires, is missing"
         yield Finding(
             f"{lacking}: Chalice leaves out what it cannot get for Lambda.",
             GET_A_WHEEL.format(runtime=runtime),
         )
     elif not requirement.specifier.contains(distribution.version, prereleases=True):
         there = f"{requirement.name} {distribution.version}"
-        yield Finding(f"{there} is in the package, and {source} requires {wanted}.", AGREE)
+        yield Finding(f"{there} is in the package, and {by} requires {wanted}.", AGREE)
 
 
 def _superfluous(package: Package, required: set[str]) -> Iterator[Finding]:

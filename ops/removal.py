@@ -143,8 +143,8 @@ class Removal:
             check=False,
         )
         if done.returncode:
-            [*_, reason] = done.stderr.splitlines() or [f"exit code {done.returncode}"]
-            self.console.print(f"`chalice delete` did not get through ({reason}): by name, then.")
+            [*_, reason] = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            self.console.print(f"`chalice delete` gave up ({reason.strip()}); the rest goes by name.")
 
     def _delete_by_name(self, roles: Sequence[str]) -> None:
         there = self.inventory

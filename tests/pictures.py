@@ -115,6 +115,17 @@ def png_chunk(kind: bytes, body: bytes = b"") -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def tiff(order: str, *tags: tuple[int, int, int], big: bool = False) -> bytes:
+    """A TIFF of one directory with these tags, types and values."""
+    mark = b"II" if order == "<" else b"MM"
+    if big:
+        entries = [struct.pack(order + "HHQQ", tag, kind, 1, value) for tag, kind, value in tags]
+        return mark + struct.pack(order + "HHHQQ", 43, 8, 0, 16, len(tags)) + b"".join(entries)
+    number = {3: "HHIHxx", 4: "HHII"}
+    entries = [struct.pack(order + number[kind], tag, kind, 1, value) for tag, kind, value in tags]
+    return mark + struct.pack(order + "HIH", 42, 8, len(tags)) + b"".join(entries)
+
+
 def _nearest(pixel: Any) -> str:
     def distance(colour: str) -> int:
         return sum(abs(ours - theirs) for ours, theirs in zip(COLOURS[colour], pixel, strict=True))

@@ -30,8 +30,8 @@ MAY_IMPORT = {
     **{name: ADAPTERS | COMMON for name in USE_CASES},
     "labelling": ADAPTERS | COMMON | {"detection"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
-    "decoding": {"errors", "imaging"},  # a program of its own
     "aws_errors": {"errors"},
+    "decoding": {"errors", "imaging"},
     "rows": {"model"},
     "log": {"errors"},
     "metrics": set(),

@@ -322,6 +322,7 @@ def test_terraform_gets_the_same_from_chalice(project: Project, stage: DeployedS
     )
 
     assert done.returncode == 0, done.stderr
+    assert "needs no change" in project.ops("resources", "--stage", STAGE).stdout
     terraform = json.loads((tmp_path / "terraform/chalice.tf.json").read_text())["resource"]
     assert set(terraform["aws_lambda_function"]) == {"api_handler", "label_uploaded_image"}
     assert "aws_s3_bucket_notification" in terraform

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from chalicelib.imaging import CONVERTIBLE, Picture, exif_orientation, inspect, is_readable_as_it_is, refusal
-from tests.pictures import ENCODERS, ORIENTATION, png, png_chunk, turned
+from tests.pictures import ENCODERS, ORIENTATION, png, png_chunk, tiff, turned
 from tests.pictures import encoded as saved
 
 WIDTH, HEIGHT = 84, 98
@@ -54,17 +54,6 @@ def heif(*sizes: tuple[int, int], major: bytes = b"heic") -> bytes:
     properties = box(b"ipco", box(b"hvcC", b"?" * 20), *(ispe(*size) for size in sizes), box(b"irot", b"\1"))
     meta = box(b"meta", bytes(4), box(b"hdlr", b"?" * 24), box(b"iprp", properties, box(b"ipma", b"??")))
     return box(b"ftyp", major + bytes(4) + b"mif1" + b"heic") + meta + box(b"mdat", b"?" * 50)
-
-
-def tiff(order: str, *tags: tuple[int, int, int], big: bool = False) -> bytes:
-    """A TIFF of one directory with these tags, types and values."""
-    mark = b"II" if order == "<" else b"MM"
-    if big:
-        entries = [struct.pack(order + "HHQQ", tag, kind, 1, value) for tag, kind, value in tags]
-        return mark + struct.pack(order + "HHHQQ", 43, 8, 0, 16, len(tags)) + b"".join(entries)
-    number = {3: "HHIHxx", 4: "HHII"}
-    entries = [struct.pack(order + number[kind], tag, kind, 1, value) for tag, kind, value in tags]
-    return mark + struct.pack(order + "HIH", 42, 8, len(tags)) + b"".join(entries)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +421,10 @@ def grown(
         pytest.param(grown(80, 79), 5, "too_small", id="too low"),
         pytest.param(grown(0, 0), 5, "too_small", id="no pixels"),
         pytest.param(grown(None, 79), 5, "too_small", id="too low, and who knows how wide"),
-        *(pytest.param(Picture(kind), 5, None, id=f"{kind} of no known size") for kind in CONVERTIBLE),
+        *(
+            pytest.param(Picture(kind), 5, None, id=f"{kind} of no known size")
+            for kind in sorted(CONVERTIBLE)
+        ),
     ],
 )
 def test_what_is_refused_at_a_look(picture: Picture, size: int, reason: str | None) -> None:

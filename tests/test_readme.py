@@ -10,6 +10,7 @@ from chalicelib.errors import Retryable, outcome_of
 from chalicelib.model import Outcome
 from chalicelib.rekognition import REFUSALS
 from chalicelib.settings import Settings
+from ops.__main__ import commands
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -67,6 +68,18 @@ def test_every_outcome_that_is_counted_is_there() -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)", README))))
 def test_every_make_target_is_real(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m ops ([a-z]+)", README))))
+def test_every_command_of_the_operator_is_real(name: str) -> None:
+    assert name in commands.commands
+
+
+def test_every_option_of_the_resources_is_there() -> None:
+    described = set(re.findall(r"`(--[a-z-]+)`", " ".join(row[0] for row in table_under("| option of"))))
+
+    actual = {option for each in commands.commands["resources"].params for option in each.opts}
+    assert described == actual - {"--stage"}
 
 
 LAYOUT = re.findall(

@@ -364,7 +364,7 @@ def dollars(**calls: int) -> float:
     """What the alarm reckons for so many calls of each detector."""
     formula = ALARMS["SpendingAlarm"]["Metrics"][0]["Expression"]
     numbers = re.sub(r"FILL\((\w+), 0\)", lambda found: str(calls.get(found[1], 0)), formula)
-    return float(eval(numbers, {}))  # noqa: S307 - a sum of numbers
+    return float(eval(numbers, {"SUM": sum}))  # noqa: S307 - a sum of numbers
 
 
 @pytest.mark.parametrize(("detector", "price"), PRICES.items())

@@ -199,7 +199,15 @@ def _get_records(original: Function) -> Function:
 
 
 def _configure_table(table: Any, properties: dict[str, Any]) -> None:
-    """moto's CloudFormation passes these over without a word."""
+    """moto's CloudFormation passes these over without a word, and updates nothing of a table."""
+    indexes = {index["IndexName"] for index in properties.get("GlobalSecondaryIndexes", [])}
+    stream = properties.get("StreamSpecification", {}).get("StreamViewType")
+    if (
+        properties["KeySchema"] != table.schema
+        or indexes != {index.name for index in table.global_indexes}
+        or stream != table.stream_specification.get("StreamViewType")
+    ):
+        raise NotImplementedError("No table gets other keys, indexes or another stream here")
     if ttl := properties.get("TimeToLiveSpecification"):
         table.ttl["TimeToLiveStatus"] = "ENABLED" if is_true(ttl["Enabled"]) else "DISABLED"
         table.ttl["AttributeName"] = ttl.get("AttributeName", "")

@@ -1,6 +1,7 @@
 """SQS."""
 
 import json
+import re
 from time import monotonic
 from typing import Any
 
@@ -13,6 +14,7 @@ from local_cloud.moto_patches.state import STATE
 def apply() -> None:
     mend(sqs_models.SQSBackend, "receive_message", _receive_message)
     mend(sqs_models.Queue, "_set_attributes", _set_attributes)
+    mend(sqs_models.Queue, "_setup_dlq", _set_up_dead_letters)
     mend(sqs_models.Queue, "update_from_cloudformation_json", _update_from_cloudformation)
     if "RedriveAllowPolicy" not in sqs_models.Queue.BASE_ATTRIBUTES:
         sqs_models.Queue.BASE_ATTRIBUTES.append("RedriveAllowPolicy")
@@ -44,6 +46,26 @@ def _set_attributes(original: Function) -> Function:
         original(self, kept | attributes | text, now)
 
     return set_attributes
+
+
+def _set_up_dead_letters(original: Function) -> Function:
+    """moto looks through all queues for the one that an ARN names."""
+
+    def set_up_dead_letters(self: Any, policy: Any) -> None:
+        backend = sqs_models.sqs_backends[self.account_id][self.region]
+        whole, backend.queues = backend.queues, _only(backend.queues, policy)
+        try:
+            original(self, policy)
+        finally:
+            backend.queues = whole
+
+    return set_up_dead_letters
+
+
+def _only(queues: dict[str, Any], policy: Any) -> dict[str, Any]:
+    """The queue whose ARN is somewhere in the policy."""
+    names = re.findall(r":([\w.-]+)\"", policy if isinstance(policy, str) else json.dumps(policy))
+    return {name: queues[name] for name in names if name in queues}
 
 
 def _update_from_cloudformation(_: Function) -> Function:

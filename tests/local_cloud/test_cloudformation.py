@@ -979,14 +979,33 @@ def test_an_alarm_is_made_changed_and_deleted(stack: Stack, cloudwatch: Any, nam
         ),
         ({"Type": "AWS::Sea::Serpent"}, "There is no AWS::Sea::Serpent here"),
         (queue({"Fn::GetAtt": ["Alarm", "Depth"]}), "does not support attribute type Depth"),
+        (bucket("odd", WebsiteConfiguration={}), "unsupported property WebsiteConfiguration"),
     ],
-    ids=["alarm", "secret", "type", "attribute"],
+    ids=["alarm", "secret", "type", "attribute", "bucket"],
 )
 def test_what_is_not_understood_is_not_passed_over(stack: Stack, definition: Template, reason: str) -> None:
     stack.carry_out("CREATE", template(Odd=definition, Alarm=alarm(stack.name)))
 
     assert stack.status == "ROLLBACK_COMPLETE"
     assert reason in stack.reason("Odd")
+
+
+def test_what_cannot_be_updated_is_not_passed_over(stack: Stack, name: str) -> None:
+    def rows(**more: Any) -> str:
+        properties = {
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{"AttributeName": "file", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "file", "AttributeType": "S"}],
+        }
+        return template(Rows={"Type": "AWS::DynamoDB::Table", "Properties": properties | more})
+
+    stack.carry_out("CREATE", rows())
+
+    stack.carry_out("UPDATE", rows(StreamSpecification={"StreamViewType": "KEYS_ONLY"}))
+
+    assert stack.status == "UPDATE_ROLLBACK_COMPLETE"
+    assert "another stream" in stack.reason("Rows")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ import io
 import json
 import secrets
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,21 +12,24 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from local_cloud.endpoint import Endpoint
 from ops.__main__ import commands
 from ops.account import Account
 from ops.inventory import Inventory
 from ops.stack import Stack
 from ops.stage import Stage
 from tests.conftest import LOCAL, ROOT
+from tests.ops.deployment import Deployment
 
 Operator = Callable[..., Result]
+Chalice = Callable[[str], str]
 
 
 class Screen(Console):
     """What a command prints into a file."""
 
     def __init__(self) -> None:
-        super().__init__(file=io.StringIO(), width=200, markup=False, highlight=False)
+        super().__init__(file=io.StringIO(), width=200, markup=False, highlight=False, soft_wrap=True)
 
     @property
     def lines(self) -> list[str]:
@@ -38,7 +43,7 @@ def screen() -> Screen:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, endpoint: Endpoint) -> Path:
     """A project of the test's own, with the templates of this one and no stage but `local`."""
     chalice = tmp_path / "project/.chalice"
     chalice.mkdir(parents=True)
@@ -75,10 +80,44 @@ def inventory(stage: Stage, account: Account) -> Inventory:
 
 
 @pytest.fixture
-def operate(project: Path, session: boto3.Session) -> Operator:
+def deployment(stage: Stage, session: boto3.Session) -> Deployment:
+    return Deployment(stage, session)
+
+
+@pytest.fixture
+def operate(project: Path) -> Operator:
     """`python -m ops ...` in this process, on the test's own project."""
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(commands, arguments, obj=project, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def resources(stack: Stack, stage: Stage) -> Stack:
+    """The stage's stack, of the template as it is."""
+    template = (stage.project / ".chalice/resources.yaml").read_text()
+    stack.apply(template, {"Stage": stage.name}, Screen())
+    return stack
+
+
+@pytest.fixture
+def chalice(stage: Stage) -> Chalice:
+    """Chalice's command line, on the test's own project, whose functions have the app and no libraries."""
+    shutil.copy(ROOT / "app.py", stage.project)
+    shutil.copytree(ROOT / "chalicelib", stage.project / "chalicelib")
+    (stage.project / "requirements.txt").touch()
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("chalice"), command, "--stage", stage.name],
+            cwd=stage.project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     return run

@@ -90,6 +90,10 @@ def test_what_the_deployer_has_changed_stays() -> None:
     }
 
 
+def test_logs_kept_for_ever_by_choice_stay_so() -> None:
+    assert configured({"log_retention_in_days": None})["log_retention_in_days"] is None
+
+
 def test_what_must_fit_the_stack_follows_it() -> None:
     after = configured(
         {

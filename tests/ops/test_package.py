@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -96,7 +96,7 @@ def test_an_import_before_the_deployment_leaves_the_package_as_it_is(small: Path
     archive = build(small, X86_64)
     os.utime(small / "chalicelib/model.py", (1, 1))  # as another checkout would have it
 
-    subprocess.run([sys.executable, "-c", "import app"], cwd=small, check=True)
+    subprocess.run([sys.executable, "-E", "-c", "import app"], cwd=small, check=True)
 
     assert build(small, X86_64) == archive
 
@@ -119,6 +119,8 @@ def test_an_interrupted_build_is_made_again(small: Path) -> None:
 def test_bytecode_is_taken_wherever_and_whenever_it_is_unpacked_but_not_for_another_source(
     small: Path, tmp_path: Path
 ) -> None:
+    os.utime(small / "chalicelib/model.py", (1, 1))
+    subprocess.run([sys.executable, "-E", "-c", "import app"], cwd=small, check=True)  # leaves its own
     with ZipFile(build(small, X86_64)) as packed:
         packed.extractall(tmp_path / "task")
     show = [sys.executable, "-v", "-B", "-c", "from chalicelib.model import WORD; print(WORD)"]
@@ -185,82 +187,78 @@ def test_a_wheel_that_is_unpacked_into_two_folders_is_known(small: Path, shelf: 
 # --- the app's own package
 
 
-@pytest.fixture(scope="session")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A copy of the project with its package for a processor, made once for all processes of a test run."""
+@dataclass(frozen=True)
+class Packed:
+    project: Path
+    runtime: Runtime
+
+    @property
+    def archive(self) -> Path:
+        [archive] = (self.project / ".chalice/deployments").iterdir()
+        return archive
+
+
+@pytest.fixture(scope="session", params=ARCHITECTURES)
+def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    """A copy of the project with its package, made once for all processes of a test run."""
+    runtime = Runtime(request.param)
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-
-    def copy_of(architecture: str) -> Path:
-        project = shared / f"packed-{architecture}"
-        with (shared / f"{architecture}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not project.exists():
-                draft = shared / f"draft-{architecture}"
-                _copy(draft)
-                build(draft, Runtime(architecture))
-                draft.rename(project)
-        return project
-
-    return copy_of
+    project = shared / f"packed-{runtime.architecture}"
+    with (shared / f"{runtime.architecture}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not project.exists():
+            draft = shared / f"draft-{runtime.architecture}"
+            _copy(draft, runtime)
+            build(draft, runtime)
+            draft.rename(project)
+    return Packed(project, runtime)
 
 
-def _copy(project: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "chalicelib", project / "chalicelib", ignore=ignored)
+def _copy(project: Path, runtime: Runtime) -> None:
+    shutil.copytree(ROOT / "chalicelib", project / "chalicelib")
     for name in ("app.py", "requirements.txt"):
         shutil.copy(ROOT / name, project)
-    config = json.loads((ROOT / ".chalice/config.json").read_text())
-    config["stages"] = {
-        "local": {"environment_variables": LOCAL},
-        **{
-            f"on{architecture.replace('_', '')}": {
-                "lambda_architecture": architecture,
-                "environment_variables": LOCAL,
-            }
-            for architecture in ARCHITECTURES
-        },
-    }
+    stage = {"lambda_architecture": runtime.architecture, "environment_variables": LOCAL}
+    config = {"version": "2.0", "app_name": "image-labeller", "stages": {"dev": stage}}
     (project / ".chalice").mkdir()
     (project / ".chalice/config.json").write_text(json.dumps(config))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_app_is_fit_for_lambda(packed: Callable[[str], Path], architecture: str) -> None:
-    project = packed(architecture)
-
-    assert checked(project, Runtime(architecture)) == []
+def found_in(packed: Packed, runtime: Runtime) -> list[Finding]:
+    with Package.opened(packed.archive, runtime) as package:
+        return findings(package, packed.project / "requirements.txt", LOCAL)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_check_has_compiled_files_to_look_at(packed: Callable[[str], Path], architecture: str) -> None:
-    runtime = Runtime(architecture)
-    [other] = set(ARCHITECTURES) - {architecture}
-    project = packed(architecture)
-
-    with Package.opened(build(project, runtime), Runtime(other)) as package:
-        found = findings(package, project / "requirements.txt", LOCAL)
-
-    told = " ".join(sentences(found))
-    assert f"is compiled for {runtime.machine}, and the functions run on {other}" in told
-    assert "msgspec" in told
+def test_the_app_is_fit_for_lambda(packed: Packed) -> None:
+    assert found_in(packed, packed.runtime) == []
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_chalice_ships_the_package_that_was_checked(
-    packed: Callable[[str], Path], architecture: str, tmp_path: Path
-) -> None:
-    project = packed(architecture)
-    archive = build(project, Runtime(architecture))
+def test_the_check_has_compiled_files_to_look_at(packed: Packed) -> None:
+    [other] = set(ARCHITECTURES) - {packed.runtime.architecture}
+
+    told = [
+        sentence
+        for sentence in sentences(found_in(packed, Runtime(other)))
+        if " is compiled for " in sentence
+    ]
+
+    assert {sentence.split(" of ")[1] for sentence in told} == {
+        f"{owner} is compiled for {packed.runtime.machine}, and the functions run on {other}."
+        for owner in ("msgspec", "pillow", "pillow-heif")
+    }
+
+
+def test_chalice_ships_the_package_that_was_checked(packed: Packed, tmp_path: Path) -> None:
     chalice = str(Path(sysconfig.get_path("scripts")) / "chalice")
-    stage = f"on{architecture.replace('_', '')}"
 
     subprocess.run(
-        [chalice, "package", "--pkg-format", "terraform", "--stage", stage, str(tmp_path / "out")],
-        cwd=project,
+        [chalice, "package", "--pkg-format", "terraform", "--stage", "dev", str(tmp_path / "out")],
+        cwd=packed.project,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         check=True,
         capture_output=True,
     )
 
-    assert (tmp_path / "out/deployment.zip").read_bytes() == archive.read_bytes()
+    assert (tmp_path / "out/deployment.zip").read_bytes() == packed.archive.read_bytes()

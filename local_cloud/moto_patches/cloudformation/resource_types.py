@@ -149,9 +149,9 @@ class Secret(ResourceType):
     attributes = ("Id",)
 
     def put(self, properties: Properties) -> None:
-        if self.name not in self._backend.secrets:
+        if _secret_named(self.name, self._backend) is None:
             self._create(properties)
-        self._backend.secrets[self.name].description = properties.get("Description")
+        self._found.description = properties.get("Description")
 
     def _create(self, properties: Properties) -> None:
         """Its value is made once; a later template does not change what was generated."""
@@ -162,7 +162,7 @@ class Secret(ResourceType):
             secret_binary=None,
             description=properties.get("Description"),
             tags=properties.get("Tags"),
-            kms_key_id=properties.get("KmsKeyId"),
+            kms_key_id=None,
             client_request_token=str(uuid4()),
             replica_regions=[],
             force_overwrite=False,
@@ -173,11 +173,20 @@ class Secret(ResourceType):
 
     @property
     def physical_resource_id(self) -> str:
-        return str(self._backend.secrets[self.name].arn)
+        return str(self._found.arn)
+
+    @property
+    def _found(self) -> Any:
+        return _secret_named(self.name, self._backend)
 
     @property
     def _backend(self) -> Any:
         return secretsmanager_backends[self.account_id][self.region_name]
+
+
+def _secret_named(name: str, backend: Any) -> Any:
+    """At once, where moto looks through all secrets for one that has the name or the ARN."""
+    return dict.get(backend.secrets, name)
 
 
 def _random(wanted: Properties) -> str:
@@ -202,9 +211,6 @@ class Alarm(ResourceType):
     attributes = ("Arn",)
 
     def put(self, properties: Properties) -> None:
-        unknown = set(properties) - set(_ALARM) - {"AlarmName", "Metrics", "Dimensions", "Tags"}
-        if unknown:
-            raise ValidationError(message=f"Encountered unsupported property {min(unknown)}")
         settings = {argument: properties.get(name) for name, argument in _ALARM.items()}
         queries = [_query(metric) for metric in properties.get("Metrics", [])]
         self._backend.put_metric_alarm(
@@ -290,6 +296,50 @@ IDENTIFIERS = {
 what the template gives, and else what only its making tells."""
 
 
+PROPERTIES = {
+    "AWS::CloudWatch::Alarm": {"AlarmName", "Dimensions", "Metrics", "Tags", *_ALARM},
+    "AWS::CloudWatch::Dashboard": {"DashboardBody", "DashboardName"},
+    "AWS::DynamoDB::Table": {
+        "AttributeDefinitions",
+        "BillingMode",
+        "DeletionProtectionEnabled",
+        "GlobalSecondaryIndexes",
+        "KeySchema",
+        "LocalSecondaryIndexes",
+        "PointInTimeRecoverySpecification",
+        "ProvisionedThroughput",
+        "SSESpecification",
+        "StreamSpecification",
+        "TableName",
+        "Tags",
+        "TimeToLiveSpecification",
+    },
+    "AWS::S3::Bucket": {
+        "BucketEncryption",
+        "BucketName",
+        "CorsConfiguration",
+        "LifecycleConfiguration",
+        "OwnershipControls",
+        "PublicAccessBlockConfiguration",
+        "Tags",
+        "VersioningConfiguration",
+    },
+    "AWS::S3::BucketPolicy": {"Bucket", "PolicyDocument"},
+    "AWS::SNS::Subscription": {"Endpoint", "Protocol", "TopicArn"},
+    "AWS::SNS::Topic": {"DisplayName", "TopicName"},
+    "AWS::SQS::QueuePolicy": {"PolicyDocument", "Queues"},
+    "AWS::SecretsManager::Secret": {"Description", "GenerateSecretString", "Name", "SecretString", "Tags"},
+}
+"""What moto or a patch of it takes notice of; of the other types, all that there is."""
+
+
+def check(kind: str, properties: Properties) -> None:
+    """Raises ValidationError for what would be passed over without a word."""
+    unknown = set(properties) - PROPERTIES.get(kind, set(properties))
+    if unknown:
+        raise ValidationError(message=f"Encountered unsupported property {min(unknown)}")
+
+
 def find(kind: str, name: str, account_id: str, region_name: str) -> Any:
     """The resource of this type that has the name (or ARN, or URL), or None; also None for types without."""
     finder = _FINDERS.get(kind)
@@ -297,7 +347,8 @@ def find(kind: str, name: str, account_id: str, region_name: str) -> Any:
 
 
 def _secret(name: str, account_id: str, region_name: str) -> Secret | None:
-    found = secretsmanager_backends[account_id][region_name].secrets.get(name)
+    backend = secretsmanager_backends[account_id][region_name]
+    found = backend.secrets.get(name) if name.startswith("arn:") else _secret_named(name, backend)
     return Secret(found.name, account_id, region_name) if found else None
 
 

@@ -308,6 +308,7 @@ def _parse(logical_id: str, definition: dict[str, Any], resources: Any) -> Any:
     try:
         if kind not in parsing.get_model_map():
             raise NotImplementedError(f"There is no {kind} here")
+        resource_types.check(kind, definition.get("Properties", {}))
         return parsing.parse_resource_and_generate_name(logical_id, definition, resources)
     except ResourceFailed:
         raise
@@ -326,6 +327,7 @@ def _update_resource(logical_id: str, resources: Any) -> None:
     with _step(resources.stack, logical_id, definition["Type"], "UPDATE", resource.physical_resource_id):
         if is_replaced(logical_id, resource, resources):
             raise NotImplementedError("The update needs another resource in place of this one")
+        resource_types.check(definition["Type"], definition.get("Properties", {}))
         updated = parsing.parse_and_update_resource(
             logical_id, definition, resources, resources._account_id, resources._region_name
         )
