@@ -82,7 +82,7 @@ class Bucket:
 
         Raises ObjectUnavailable if it is not there any more, AccessLost, Throttled or ServiceFailed.
         """
-        version: Any = {"VersionId": found.version_id} if found.version_id else {"IfMatch": found.etag}
+        version: Any = {"VersionId": found.version_id} if found.version_id else {"IfMatch": f'"{found.etag}"'}
         end = self._clock() + DOWNLOAD_SECONDS
         with translated({**CODES, **GONE}):
             response = self._client.get_object(Bucket=self._name, Key=found.key, **version)

@@ -50,8 +50,10 @@ class ScriptedRekognition:
     before: Callable[[str], object] = str
 
     def reset(self) -> None:
-        for each in (self.calls, self.requests, self.failures, self.answers):
-            each.clear()  # type: ignore[attr-defined]
+        self.calls.clear()
+        self.requests.clear()
+        self.failures.clear()
+        self.answers.clear()
         self.before = str
 
     @property

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "services": ADAPTERS | USE_CASES | {"metrics", "model", "settings"},
     "api": {"model", "errors", "log", "stopwatch", "store", "uploads"},
     "events": {"log", "model"},
-    **{name: ADAPTERS | COMMON for name in USE_CASES},
+    **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
     "labelling": ADAPTERS | COMMON | {"detection"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
     "aws_errors": {"errors"},

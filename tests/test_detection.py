@@ -116,7 +116,7 @@ def test_all_detectors_are_asked_at_the_same_time(
     put: Put, detect: Detect, rekognition: ScriptedRekognition
 ) -> None:
     met = Barrier(MAX_CALLS)  # which breaks if not all come while the first one waits for its answer
-    rekognition.before = lambda operation: met.wait(30)
+    rekognition.before = lambda _: met.wait(30)
 
     detected = detect(put(dangerous_car()))
 

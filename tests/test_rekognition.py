@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -194,21 +193,13 @@ FILTERS = {
     ],
 )
 def test_the_recipe_is_what_rekognition_is_asked(
-    client: Any, call: Call, recipe: Recipe, request_: dict[str, Any]
+    detect: Detect, rekognition: ScriptedRekognition, call: Call, recipe: Recipe, request_: dict[str, Any]
 ) -> None:
-    blank = json.dumps(BLANK[OPERATIONS[call[0]]]).encode()
-    sent = faults.plan(client.meta.events, event_of(call), faults.answering(200, blank))
+    operation = OPERATIONS[call[0]]
 
-    Rekognition(client, recipe).detect(call, by_reference("pictures", stored("v1")))
+    detect(call, BLANK[operation], recipe)
 
-    image = {"S3Object": {"Bucket": "pictures", "Name": "a car.png", "Version": "v1"}}
-    assert [json.loads(request.body) for request in sent] == [{"Image": image, **request_}]
-
-
-def test_bytes_go_as_they_are(detect: Detect, rekognition: ScriptedRekognition) -> None:
-    detect((TEXT,), BLANK["DetectText"])
-
-    assert rekognition.sent == [b"picture"]
+    assert rekognition.requests == [(operation, {"Image": IMAGE, **request_})]
 
 
 def test_all_that_rekognition_says_of_a_label_is_kept(detect: Detect) -> None:

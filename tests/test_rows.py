@@ -527,8 +527,8 @@ def _value_bytes(value: Mapping[str, Any]) -> int:
         case "L":
             return 3 + sum(1 + _value_bytes(each) for each in content)
         case "N":
-            digits = len(Decimal(content).normalize().as_tuple().digits)
-            return 1 + math.ceil(digits / 2) + content.startswith("-")
+            digits = Decimal(content).normalize().as_tuple().digits
+            return 2 + math.ceil(len(digits) / 2)
         case "BOOL" | "NULL":
             return 1
     return len(content.encode())
