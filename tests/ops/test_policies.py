@@ -14,6 +14,7 @@ from chalice import Chalice
 
 from chalicelib.model import image_id
 from chalicelib.services import Services
+from chalicelib.settings import Settings
 from local_cloud import resources
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
@@ -21,15 +22,19 @@ from ops.policies import PolicyDocument, render
 from ops.problems import Problem
 from tests.api_client import ApiClient
 from tests.permissions import TEMPLATE, Guard, Policies, Used, policies_of, values_of
-from tests.pictures import picture
+from tests.pictures import ENCODERS, picture, quarters
 from tests.rights import TRACING, Right, allows, covers, functions, grants, implied, lacking, unused
+from tests.scripted_rekognition import ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LABELLING = {"label_uploaded_image"}  # the functions that look at pictures
 WITHOUT_RESOURCES = {
-    "rekognition:DetectLabels": "a detector looks at any picture that its caller can read",
+    **dict.fromkeys(
+        ("rekognition:DetectLabels", "rekognition:DetectModerationLabels", "rekognition:DetectText"),
+        "a detector looks at any picture that its caller can read",
+    ),
     "xray:PutTelemetryRecords": "X-Ray has no resources to send to",
     "xray:PutTraceSegments": "X-Ray has no resources to send to",
 }
@@ -64,6 +69,7 @@ class Deployment:
 
     def label(self) -> None:
         self.put("dog.png", picture("Dog 90", "Cat 80"))
+        self.put("dog.webp", ENCODERS["image/webp"](quarters()))
         self.put("empty.png", b"")
         self.put("archived.png", picture("Dog 90"), storage_class="GLACIER")
         again = [*self.records]
@@ -87,6 +93,11 @@ class Deployment:
         for key in ("dog.png", "unlabelled.png", "cold.png", "none.png"):
             self.api.delete("images", image_id(key))
         self.deliver()
+
+
+@pytest.fixture
+def services(all_detectors: Settings, rekognition: ScriptedRekognition) -> Services:
+    return Services(all_detectors)
 
 
 @pytest.fixture
