@@ -25,14 +25,14 @@ $(OBJECTS)/node_modules/installed: $(OBJECTS)/package-lock.json
 run: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the whole loop on this machine, with sample pictures
 	@$(BIN)/python -m local_cloud $(ARGS)
 
-test: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## every test
+test: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the tests, but for those that pack and deploy what really ships
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint, types and tests, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile --real-packages --cov --cov-report=term
 
 search: $(VENV)/installed  ## every order of events and every interleaving of two workers, in full: some minutes
 	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py
@@ -42,10 +42,14 @@ format: $(VENV)/installed  ## let ruff set the code
 	$(BIN)/ruff check --fix .
 
 # It stops at the first step that fails; run again, each step leaves alone what is done.
+# S3 may not yet see the right to call a function that Chalice gave it a moment ago: so Chalice gets a second try,
+# once its record has what the first one made.
 deploy: named $(VENV)/installed  ## to AWS: make deploy STAGE=dev [ARGS="--alarm-email ..."]
 	$(BIN)/python -m ops package --check --stage "$$STAGE"
 	$(BIN)/python -m ops resources --stage "$$STAGE" $(ARGS)
-	$(BIN)/chalice deploy --stage "$$STAGE"
+	$(BIN)/chalice deploy --stage "$$STAGE" || { \
+		echo "AWS may need a moment to see what is new: the same once more, in 15 seconds."; sleep 15; \
+		$(BIN)/python -m ops resources --stage "$$STAGE" $(ARGS) && $(BIN)/chalice deploy --stage "$$STAGE"; }
 	$(BIN)/python -m ops finish --stage "$$STAGE"
 
 destroy: named $(VENV)/installed  ## a deployment, but for its data: make destroy STAGE=dev [ARGS=--delete-data]

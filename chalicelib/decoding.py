@@ -22,7 +22,7 @@ from chalicelib.errors import PictureRefused
 # and photographs of that size stay below 5 MB in the first of these qualities.
 LONGEST_SIDE = 4096
 QUALITIES = (90, 75, 50)
-BAND_PIXELS = 2**20
+BAND_PIXELS = 2**21
 
 # One decoder for each type: nothing is decoded as what it did not look like, and nothing imported in vain.
 DECODERS = {
@@ -79,13 +79,18 @@ def _translated() -> Iterator[None]:
 def to_jpeg(source: BinaryIO, max_pixels: int, max_bytes: int = imaging.MAX_SENT_BYTES) -> bytes:
     """The picture's first frame as a viewer shows it, over white and in sRGB. Raises PictureRefused."""
     Image.MAX_IMAGE_PIXELS = max_pixels
+    small, orientation, profile = _decoded(source)
+    upright = small.transpose(UPRIGHT[orientation]) if orientation > 1 else small
+    return _encoded(_in_srgb(upright, profile), max_bytes)
+
+
+def _decoded(source: BinaryIO) -> tuple[Image.Image, int, bytes | None]:
     with _opened(source) as image:
         size = _fitting(image.size)
         image.draft(image.mode, size)  # a JPEG is decoded at a half, a quarter or an eighth if that is enough
         image.load()
         orientation = imaging.exif_orientation(image.info.get("exif") or b"")
-        small = _in_srgb(_reduced(image, size), image.info.get("icc_profile"))
-    return _encoded(small.transpose(UPRIGHT[orientation]) if orientation > 1 else small, max_bytes)
+        return _scaled(image, size), orientation, image.info.get("icc_profile")
 
 
 def _opened(source: BinaryIO) -> Image.Image:
@@ -109,18 +114,23 @@ def _fitting(size: tuple[int, int]) -> tuple[int, int]:
     return width, height
 
 
-def _reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """At that size, and in bands until then, so that only few pixels are in memory twice."""
-    across, down = image.width // size[0], image.height // size[1]
-    step = down * max(1, BAND_PIXELS // (image.width * down))
+def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """In bands, so that the whole picture is never in memory twice."""
     levels = _levels(image)
-    mode = _flat(image.crop((0, 0, 1, 1)), levels).mode
-    reduced = Image.new(mode, (math.ceil(image.width / across), math.ceil(image.height / down)))
-    for top in range(0, image.height, step):
-        band = image.crop((0, top, image.width, min(top + step, image.height)))
-        reduced.paste(_flat(band, levels).reduce((across, down)), (0, top // down))
-    box = (0, 0, image.width / across, image.height / down)
-    return reduced.resize(size, Image.Resampling.LANCZOS, box)
+    scale = image.height / size[1]
+    margin = math.ceil(
+        4 * scale
+    )  # what the filter, and the reduction before it, take from neighbouring bands
+    step = max(1, int(BAND_PIXELS / image.width / scale))
+    scaled = Image.new(_flat(image.crop((0, 0, 1, 1)), levels).mode, size)
+    for row in range(0, size[1], step):
+        rows = min(step, size[1] - row)
+        top = max(0, int(row * scale) - margin)
+        bottom = min(image.height, math.ceil((row + rows) * scale) + margin)
+        band = _flat(image.crop((0, top, image.width, bottom)), levels)
+        box = (0, row * scale - top, image.width, min((row + rows) * scale - top, band.height))
+        scaled.paste(band.resize((size[0], rows), Image.Resampling.LANCZOS, box, reducing_gap=3), (0, row))
+    return scaled
 
 
 def _levels(image: Image.Image) -> tuple[float, float] | None:

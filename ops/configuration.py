@@ -45,7 +45,7 @@ def with_stage(
         "api_gateway_stage": name,
         "api_gateway_endpoint_type": "REGIONAL",
         "autogen_policy": False,
-        "lambda_architecture": architecture(document, name),
+        "lambda_architecture": architecture(part, document),
     }
     if xray is not None:
         part["xray"] = xray

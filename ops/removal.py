@@ -169,9 +169,10 @@ class Removal:
             with self.console.status("") as status:
                 self._bucket(name).delete(status.update)
             self.console.print(f"Deleted bucket {name}")
-        for name in there.tables:
+        tables = there.tables
+        for name in tables:
             self._delete("table", name, TableName=name)
-        for name in there.tables:
+        for name in tables:
             self.account.client("dynamodb").get_waiter("table_not_exists").wait(TableName=name)
         for name in there.secrets:
             self._delete("secret", name, SecretId=name, ForceDeleteWithoutRecovery=True)

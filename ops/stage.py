@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from chalicelib.settings import STAGE_NAME
 from ops.account import Account
+from ops.lambda_runtime import default_architecture
 from ops.problems import Problem
 
 APP = "image-labeller"
@@ -109,7 +109,7 @@ class Stage:
 
     def architecture(self) -> str:
         """The functions' processor."""
-        return architecture(self.document(), self.name)
+        return architecture(self.config(), self.document())
 
     def check_home(self, account: Account) -> None:
         """Raises Problem if config.json has the stage in another account or region."""
@@ -137,11 +137,11 @@ class Stage:
             ) from error
 
 
-def architecture(document: Mapping[str, Any], stage: str) -> str:
-    """As config.json says, else arm64 where the running Python has wheels for it."""
-    part = document.get("stages", {}).get(stage, {})
-    said = part.get("lambda_architecture") or document.get("lambda_architecture")
-    return str(said or ("arm64" if sys.version_info >= (3, 12) else "x86_64"))
+def architecture(part: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """As config.json says of the stage, or of all of them; else what the running Python has wheels for."""
+    return str(
+        part.get("lambda_architecture") or document.get("lambda_architecture") or default_architecture()
+    )
 
 
 def read_json(path: Path) -> Any:

@@ -144,6 +144,15 @@ def catalogue(services: Services, s3: "S3Client") -> Catalogue:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--exhaustive", action="store_true", help="search in full instead of by sample")
+    parser.addoption("--real-packages", action="store_true", help="also pack and deploy what really ships")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--real-packages"):
+        return
+    slow = [item for item in items if item.get_closest_marker("real_packages")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture

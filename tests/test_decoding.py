@@ -286,7 +286,7 @@ def test_every_row_and_column_is_where_it_was() -> None:
 
     straight = large.resize(image.size, Image.Resampling.LANCZOS)
     assert image.size == (4096, 200)
-    assert not any(ImageChops.difference(image, straight).histogram()[100:])
+    assert not any(ImageChops.difference(image, straight).histogram()[60:])
 
 
 @pytest.mark.parametrize(

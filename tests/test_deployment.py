@@ -23,6 +23,8 @@ from local_cloud.rekognition import LocalRekognition
 from tests.conftest import ROOT
 from tests.deployed_stage import DeployedStage
 
+pytestmark = pytest.mark.real_packages
+
 STAGE = "proof"
 # The one setting that a laptop's stand-in for AWS needs beyond its address.
 STAND_IN = {"AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}

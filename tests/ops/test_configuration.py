@@ -10,8 +10,9 @@ from chalicelib.settings import Settings
 from ops import configuration
 from ops.account import Account
 from ops.configuration import LABELLER, SIZES, changes, with_stage
+from ops.lambda_runtime import default_architecture
 from ops.problems import Problem
-from ops.stage import API_HANDLER, Stage, architecture
+from ops.stage import API_HANDLER, Stage
 from tests.conftest import ROOT
 
 OUTPUTS = {"ImagesBucket": "pictures", "ImagesTable": "rows"}
@@ -34,7 +35,7 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
         "api_gateway_stage": "dev",
         "api_gateway_endpoint_type": "REGIONAL",
         "autogen_policy": False,
-        "lambda_architecture": architecture({}, "dev"),
+        "lambda_architecture": default_architecture(),
         "log_retention_in_days": 30,
         "environment_variables": {
             "STAGE": "dev",

@@ -156,6 +156,18 @@ def test_what_xml_cannot_spell_is_deleted_by_itself(s3: "S3Client") -> None:
     stubber.assert_no_pending_responses()
 
 
+def test_where_there_is_nothing_else_xml_is_not_asked(s3: "S3Client") -> None:
+    stubber = Stubber(s3)
+    stubber.add_response("list_object_versions", listed("control\x01"))
+    stubber.add_response("delete_object", {})
+    stubber.add_response("list_object_versions", {})
+    stubber.add_response("list_multipart_uploads", {})
+    stubber.add_client_error("delete_bucket", "AccessDenied")
+
+    with stubber, pytest.raises(ClientError, match="AccessDenied"):
+        Bucket(s3, "b", "1").delete(lambda _: None)
+
+
 def test_what_does_not_go_is_not_tried_for_ever(s3: "S3Client") -> None:
     stubber = Stubber(s3)
     stubber.add_response("list_object_versions", listed("stubborn"))

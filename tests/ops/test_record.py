@@ -68,7 +68,7 @@ def test_an_api_that_was_made_anew_elsewhere_takes_the_place_of_the_noted_one(
     deployment: Deployment, inventory: Inventory, stage: Stage
 ) -> None:
     api = deployment.api(deployment.function(API_HANDLER))
-    note(stage, rest_api("gone", stage), FUNCTION)
+    note(stage, rest_api("a1", stage), FUNCTION)
 
     record.restore(inventory, {})
 
@@ -76,12 +76,23 @@ def test_an_api_that_was_made_anew_elsewhere_takes_the_place_of_the_noted_one(
 
 
 def test_a_noted_api_that_is_gone_is_told(inventory: Inventory, stage: Stage) -> None:
-    note(stage, rest_api("gone", stage))
+    note(stage, rest_api("a1", stage))
 
     assert record.restore(inventory, {}) == [
-        "The API gone is gone: `chalice deploy` makes a new one, with another address."
+        "The API a1 is gone: `chalice deploy` makes a new one, with another address."
     ]
-    assert noted(stage)["resources"] == [rest_api("gone", stage)]
+    assert noted(stage)["resources"] == [rest_api("a1", stage)]
+
+
+def test_a_noted_api_is_believed_whatever_it_calls(
+    deployment: Deployment, inventory: Inventory, stage: Stage
+) -> None:
+    elsewhere = "arn:aws:lambda:us-east-1:123456789012:function:another"
+    api = deployment.api(elsewhere)
+    note(stage, rest_api(api, stage))
+
+    assert record.restore(inventory, {}) == []
+    assert noted(stage)["resources"] == [rest_api(api, stage)]
 
 
 def test_several_apis_are_for_the_operator_to_choose_from(

@@ -7,8 +7,9 @@ import pytest
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
 from ops.account import Account
+from ops.lambda_runtime import default_architecture
 from ops.problems import Problem
-from ops.stage import Stage, architecture, read_json, write_text
+from ops.stage import Stage, read_json, write_text
 from tests.conftest import ROOT
 
 IN_CONFIG = {"IMAGES_BUCKET": "image-labeller-dev-210987654321-eu-west-1"}
@@ -153,22 +154,21 @@ def test_handlers_that_are_no_object_are_none(dev: Stage) -> None:
     ("document", "expected"),
     [
         ({"stages": {"dev": {"lambda_architecture": "arm64"}}, "lambda_architecture": "x86_64"}, "arm64"),
-        ({"stages": {"other": {"lambda_architecture": "arm64"}}, "lambda_architecture": "x86_64"}, "x86_64"),
+        (
+            {
+                "stages": {"dev": {}, "other": {"lambda_architecture": "x86_64"}},
+                "lambda_architecture": "arm64",
+            },
+            "arm64",
+        ),
+        ({"stages": {}}, default_architecture()),
     ],
+    ids=["of the stage", "of all stages", "of this Python"],
 )
-def test_the_processor_is_the_configured_one(document: dict[str, Any], expected: str) -> None:
-    assert architecture(document, "dev") == expected
+def test_the_processor_is_the_configured_one(dev: Stage, document: dict[str, Any], expected: str) -> None:
+    configure(dev, json.dumps(document))
 
-
-@pytest.mark.parametrize(
-    ("version", "expected"), [((3, 11), "x86_64"), ((3, 12), "arm64"), ((3, 13), "arm64")]
-)
-def test_else_the_processor_is_the_one_that_this_python_has_wheels_for(
-    version: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.version_info", version)
-
-    assert architecture({}, "dev") == expected
+    assert dev.architecture() == expected
 
 
 def test_credentials_for_another_account_are_a_problem(dev: Stage, account: Account) -> None:
