@@ -531,7 +531,7 @@ def test_a_secret_that_is_taken_up_keeps_its_value(
 
     def value() -> str:
         found = client.get_secret_value(SecretId=stage.secret, VersionStage="AWSCURRENT")
-        return found["SecretString"]
+        return str(found["SecretString"])
 
     def apply_and_regenerate(*arguments: Any, **more: Any) -> Any:
         changes = apply(*arguments, **more)
