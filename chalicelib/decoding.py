@@ -115,12 +115,10 @@ def _fitting(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """In bands, so that the whole picture is never in memory twice."""
+    """In bands, so that no large picture is in memory twice."""
     levels = _levels(image)
     scale = image.height / size[1]
-    margin = math.ceil(
-        4 * scale
-    )  # what the filter, and the reduction before it, take from neighbouring bands
+    margin = math.ceil(4 * scale)  # what the filter takes from neighbouring bands
     step = max(1, int(BAND_PIXELS / image.width / scale))
     scaled = Image.new(_flat(image.crop((0, 0, 1, 1)), levels).mode, size)
     for row in range(0, size[1], step):

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ class _Matching(click.ParamType[str]):
         return value
 
 
+class _Dollars(_Matching):
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """In the one form that the number has: the template tells none by the text "0"."""
+        return f"{Decimal(super().convert(value, param, ctx)).normalize():f}"
+
+
 def _confirm(stage: Stage) -> None:
     if not sys.stdin.isatty():
         raise Problem("This asks before it begins: run it on a terminal, or with --yes.")
@@ -61,7 +68,7 @@ def _confirm(stage: Stage) -> None:
 
 ADDRESS = _Matching("ADDRESS", r"|\S+@\S+")
 ORIGIN = _Matching("ORIGIN", r"\*|https?://[^/,\s]+")
-DOLLARS = _Matching("USD", r"[0-9]{1,9}([.][0-9]{1,2})?")
+DOLLARS = _Dollars("USD", r"[0-9]{1,9}([.][0-9]{1,2})?")
 AT_LEAST_ONE = click.IntRange(min=1)
 
 
@@ -77,9 +84,10 @@ AT_LEAST_ONE = click.IntRange(min=1)
 @click.option("--api-rate-limit", "ApiRateLimit", type=AT_LEAST_ONE, metavar="N", help="Requests a second.")
 @click.option("--api-burst-limit", "ApiBurstLimit", type=AT_LEAST_ONE, metavar="N", help="Requests at once.")
 @click.option("--xray/--no-xray", default=None, help="Trace requests.")
-def resources(stage: Stage, xray: bool | None, **parameters: Any) -> None:
+@click.option("--any-region", is_flag=True, help="Also one that is not known to have Rekognition.")
+def resources(stage: Stage, xray: bool | None, any_region: bool, **parameters: Any) -> None:
     """Make what Chalice does not make, and write the stage into .chalice; what is not given stays."""
-    provision.run(stage, parameters, xray, console)
+    provision.run(stage, parameters, xray, console, any_region=any_region)
 
 
 @commands.command()

@@ -10,6 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import NoRegionError
 from chalice.awsclient import TypedAWSClient
 
+from ops.problems import Problem
+
 # Some of AWS's control planes take a request in a second or less: wait for them rather than fail half-way.
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
@@ -34,6 +36,16 @@ class Account:
     @property
     def partition(self) -> str:
         return self.session.get_partition_for_region(self.region)
+
+    def check_region(self) -> None:
+        """Raises Problem where Rekognition is not known to be: all would be made, and no picture labelled."""
+        known = self.session.get_available_regions("rekognition", self.partition)
+        if self.region not in known:
+            raise Problem(
+                f"The region {self.region} is not known to have Rekognition, which looks at the pictures. "
+                f"These have it: {', '.join(known) or 'none of its partition'}. Set AWS_DEFAULT_REGION "
+                "to one of them; or, if AWS has brought it there since, add --any-region."
+            )
 
     def __str__(self) -> str:
         return f"account {self.id}, region {self.region}"

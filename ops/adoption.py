@@ -24,6 +24,10 @@ _NAMES = {
     "AWS::DynamoDB::Table": "TableName",
     "AWS::SecretsManager::Secret": "Name",
 }
+# CloudFormation believes of what it takes up that it is as the template says, and changes nothing of it until
+# the template says something else. So what may differ is said only afterwards: what is an option, and rules
+# that may be younger than the data. The rest guards the data: a step that is taken back must not take it off.
+_SAID_LATER = {"AWS::S3::Bucket": {"CorsConfiguration", "LifecycleConfiguration"}}
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def find(template: str, inventory: Inventory) -> Adoption | None:
     }
     if not left:
         return None
-    parsed["Resources"] = {logical_id: definition for logical_id, (definition, _) in left.items()}
+    parsed["Resources"] = {logical_id: _first(definition) for logical_id, (definition, _) in left.items()}
     parsed.pop("Outputs", None)
     resources = [
         {
@@ -56,6 +60,13 @@ def find(template: str, inventory: Inventory) -> Adoption | None:
         for logical_id, (definition, identifier) in left.items()
     ]
     return Adoption(json.dumps(parsed), resources)
+
+
+def _first(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource as it is taken up."""
+    later = _SAID_LATER.get(definition["Type"], set())
+    properties = {name: value for name, value in definition["Properties"].items() if name not in later}
+    return {**definition, "Properties": properties}
 
 
 def _parsed(template: str) -> dict[str, Any]:

@@ -116,7 +116,12 @@ class Gateway:
         deployment = self.client.get_deployment(restApiId=self.api_id, deploymentId=stage["deploymentId"])
         if deployment.get("description") == _DEPLOYED:
             return []
-        self.client.create_deployment(restApiId=self.api_id, stageName=self.api_stage, description=_DEPLOYED)
+        self.client.create_deployment(
+            restApiId=self.api_id,
+            stageName=self.api_stage,
+            description=_DEPLOYED,
+            tracingEnabled=stage.get("tracingEnabled", False),  # else it may not stay as Chalice set it
+        )
         return [f"API: deployed to its stage {self.api_stage}"]
 
     def _set_limits(self) -> list[str]:

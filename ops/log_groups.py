@@ -1,5 +1,6 @@
 """How long the API's log is kept: Chalice says so of a log group that the API's function never writes to."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,5 +27,6 @@ class LogGroups:
             if group["logGroupName"] == name:
                 days: int | None = group.get("retentionInDays")
                 return days
-        self.client.create_log_group(logGroupName=name)
+        with suppress(self.client.exceptions.ResourceAlreadyExistsException):  # by the function, just now
+            self.client.create_log_group(logGroupName=name)
         return None

@@ -29,6 +29,8 @@ _REQUESTS = {
     "secret": ("secretsmanager", "delete_secret"),
     "table": ("dynamodb", "delete_table"),
 }
+# DynamoDB makes it by itself of a table that has point-in-time recovery.
+_BACKUP = "of which DynamoDB keeps a backup for 35 days"
 
 
 def run(stage: Stage, console: Console, *, delete_data: bool, confirm: Confirm) -> None:
@@ -119,7 +121,12 @@ class Removal:
 
     def _data(self) -> Iterator[Row]:
         for kind, name in self._data_names():
-            yield kind, f"{name}, {self._bucket(name).survey()}" if kind == "bucket" else name
+            if kind == "bucket":
+                yield kind, f"{name}, {self._bucket(name).survey()}"
+            elif kind == "table" and self.delete_data:
+                yield kind, f"{name}, {_BACKUP}"
+            else:
+                yield kind, name
 
     def _data_names(self) -> Iterator[Row]:
         there = self.inventory

@@ -1,5 +1,6 @@
 """The CloudFormation stack of a stage's resources: made, changed and removed, while one looks on."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
 
 # After a first try that failed there is a stack that cannot be changed, only deleted.
 STILLBORN = {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}
-STUCK = {"UPDATE_FAILED", "UPDATE_ROLLBACK_FAILED", "IMPORT_ROLLBACK_FAILED"}
+STUCK = {
+    "UPDATE_FAILED": "run `aws cloudformation rollback-stack --stack-name {name}`",
+    "UPDATE_ROLLBACK_FAILED": (
+        "mend what its events name, run `aws cloudformation continue-update-rollback --stack-name {name}`"
+    ),
+    "IMPORT_ROLLBACK_FAILED": (
+        "run `aws cloudformation delete-stack --stack-name {name}`, which keeps the data"
+    ),
+}
 PROPOSED = "REVIEW_IN_PROGRESS"  # someone made a change set for it, and nothing else yet
 WHOLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}
 USABLE = {*WHOLE, "UPDATE_ROLLBACK_COMPLETE", "IMPORT_ROLLBACK_COMPLETE"}
+# SQS makes no queue of a name within a minute of the last one's deletion.
+_TOO_SOON = re.compile(r"QueueDeletedRecently|wait 60 seconds after deleting a queue")
 _UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 _OUTCOMES = {
     "Add": "new",
@@ -121,10 +132,10 @@ class Stack:
         status = found.get("StackStatus", PROPOSED)
         self.refuse_if_busy(status)
         if status in STUCK:
+            way_out = STUCK[status].format(name=self.name)
             raise Problem(
-                f"The stack {self.name} is stuck ({status}): mend what its events name, run "
-                f"`aws cloudformation continue-update-rollback --stack-name {self.name}`, "
-                "and then the same command again."
+                f"The stack {self.name} is stuck ({status}): {way_out}, wait until that is done, "
+                "and then run the same command again."
             )
         if status == PROPOSED:
             return {}
@@ -161,7 +172,7 @@ class Stack:
         if status not in WHOLE:
             raise Problem(
                 f"CloudFormation could not make the stack {self.name} ({status}):\n{operation.reasons}\n"
-                "Mend that, and run the same command again."
+                f"{_advice(operation.reasons)}, and run the same command again."
             )
         return changes
 
@@ -213,6 +224,10 @@ class Stack:
 
     def _operation(self, on: Mapping[str, Any]) -> Operation:
         return Operation(self.client, on["StackId"], self.pause)
+
+
+def _advice(reasons: str) -> str:
+    return "Wait a minute" if _TOO_SOON.search(reasons) else "Mend that"
 
 
 def _values(parameters: Mapping[str, str | None], before: Mapping[str, Any]) -> list[dict[str, Any]]:

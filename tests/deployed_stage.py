@@ -168,11 +168,10 @@ class DeployedStage:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        *log, last = done.stdout.splitlines()
-        print(*log, done.stderr, sep="\n")  # for the reader of a failure
-        result = json.loads(last)
-        assert result["foreign"] == []
+        log = f"{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, log
+        result = json.loads(done.stdout.splitlines()[-1])
+        assert result["foreign"] == [], log
         return result["answer"]
 
     def _client(self, service: Any) -> Any:

@@ -55,9 +55,14 @@ def test_what_was_left_is_known_by_what_cloudformation_asks_for(
     part = json.loads(found.template)
     assert list(part["Resources"]) == DATA
     assert "Outputs" not in part
-    assert part["Resources"]["ImageBucket"]["Properties"]["CorsConfiguration"]["CorsRules"][0][
-        "AllowedOrigins"
-    ] == {"Ref": "UploadOrigins"}
+    assert part["Resources"]["ImageBucket"]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert list(part["Resources"]["ImageBucket"]["Properties"]) == [
+        "BucketName",
+        "VersioningConfiguration",
+        "BucketEncryption",
+        "PublicAccessBlockConfiguration",
+        "OwnershipControls",
+    ]
 
 
 @pytest.mark.usefixtures("left_behind")
@@ -88,9 +93,15 @@ def test_a_new_stack_takes_up_what_an_earlier_one_left(
     assert stack.outputs["ImagesBucket"] == left_behind["bucket"]
     picture = session.client("s3").get_object(Bucket=left_behind["bucket"], Key="a.png")
     assert picture["Body"].read() == b"picture"
+    assert origins(session, left_behind["bucket"]) == ["https://a.example", "https://b.example"]
     secret = session.client("secretsmanager").get_secret_value(SecretId=stack.outputs["SigningSecretArn"])
     assert secret["SecretString"] == left_behind["secret"]
     assert stack.apply(TEMPLATE, dict.fromkeys(parameters), Screen()) == []
+
+
+def origins(session: boto3.Session, bucket: str) -> list[str]:
+    [rule] = session.client("s3").get_bucket_cors(Bucket=bucket)["CORSRules"]
+    return rule["AllowedOrigins"]
 
 
 @pytest.mark.usefixtures("left_behind")

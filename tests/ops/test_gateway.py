@@ -146,6 +146,20 @@ def test_responses_that_were_set_and_never_deployed_are_deployed(
     assert gateway.finish() == [DEPLOYED, *LIMITED]
 
 
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_stage_is_deployed_with_tracing_as_it_was(gateway: Gateway, traced: bool) -> None:
+    gateway.client.create_deployment(restApiId=gateway.api_id, stageName="dev", tracingEnabled=traced)
+    told: list[bool] = []
+    gateway.client.meta.events.register(
+        "provide-client-params.api-gateway.CreateDeployment",
+        lambda params, **_: told.append(params.get("tracingEnabled")),
+    )
+
+    gateway.finish()
+
+    assert told == [traced]
+
+
 def interrupt(**_: object) -> None:
     raise KeyboardInterrupt
 

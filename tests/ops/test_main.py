@@ -132,6 +132,46 @@ def test_tracing_is_written_with_its_rights(operate: Operator, stage: Stage) -> 
     assert stage.config()["xray"] is False
 
 
+def test_a_region_without_rekognition_is_refused_before_anything_is_made(
+    operate: Operator, stage: Stage, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    there = Stack(account.session.client("cloudformation", region_name="eu-north-1"), stage.stack_name)
+
+    refused = operate("resources", "--stage", stage.name)
+    before = there.status
+    made = operate("resources", "--stage", stage.name, "--any-region")
+
+    assert (refused.exit_code, before) == (1, None)
+    assert "The region eu-north-1 is not known to have Rekognition" in refused.stderr
+    assert (made.exit_code, there.status) == (0, "CREATE_COMPLETE")
+
+
+def test_tracing_ends_before_chalice_takes_its_rights(
+    operate: Operator, chalice: Chalice, stage: Stage
+) -> None:
+    operate("resources", "--stage", stage.name, "--xray")
+    chalice("deploy")
+
+    on = operate("resources", "--stage", stage.name)
+    off = operate("resources", "--stage", stage.name, "--no-xray")
+
+    assert "traces no more" not in on.stdout
+    assert off.stdout.splitlines()[-2:] == [
+        f"{stage.prefix}: traces no more",
+        f"{stage.prefix}-label_uploaded_image: traces no more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("0.00", "0"), ("00", "0"), ("007.50", "7.5"), ("100", "100"), ("0.01", "0.01")]
+)
+def test_a_budget_has_one_form(operate: Operator, stage: Stage, stack: Stack, given: str, meant: str) -> None:
+    operate("resources", "--stage", stage.name, "--daily-budget", given)
+
+    assert parameters(stack)["DailyBudget"] == meant
+
+
 @pytest.mark.parametrize("command", ["resources", "destroy", "status", "finish"])
 @pytest.mark.parametrize("name", ["", "Dev", "dev-notify", "../dev", "local", "dev;ls", "[red]", "a" * 16])
 def test_a_name_that_is_none_is_refused(operate: Operator, command: str, name: str) -> None:
@@ -432,13 +472,16 @@ def test_on_a_terminal_the_stages_name_must_be_typed(
 
 @pytest.fixture
 def make(tmp_path: Path) -> Any:
-    """The Makefile with commands that only say how they were called; the one named in FAILS fails."""
+    """The Makefile with commands that only say how they were called; that in FAILS fails, ONCE or always."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     commands = tmp_path / ".venv/bin"
     commands.mkdir(parents=True)
-    for name in ("python", "chalice"):
+    for name in ("python", "chalice", "sleep"):
         script = (
-            '#!/bin/sh\necho "' + name + ' $*"\ncase "$*" in *"${FAILS:-nothing at all}"*) exit 3;; esac\n'
+            f'#!/bin/sh\necho "{name} $*"\n'
+            'case "$*" in *"${FAILS:-nothing at all}"*)\n'
+            '  mkdir "${ONCE:-/}" 2>&- || [ -z "$ONCE" ] && exit 3;;\n'
+            "esac\nexit 0\n"
         )
         (commands / name).write_text(script)
         (commands / name).chmod(0o755)
@@ -452,7 +495,7 @@ def make(tmp_path: Path) -> Any:
         return subprocess.run(
             ["make", "--silent", *arguments],
             cwd=tmp_path,
-            env={**environment, **variables},
+            env={**environment, "PATH": f"{commands}:{environment['PATH']}", **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -473,14 +516,64 @@ def test_make_deploys_in_four_steps(make: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("failing", "steps"), [("package", 1), ("resources", 2), ("deploy", 3), ("finish", 4)]
-)
+@pytest.mark.parametrize(("failing", "steps"), [("package", 1), ("resources", 2), ("finish", 4)])
 def test_make_stops_at_the_step_that_fails(make: Any, failing: str, steps: int) -> None:
     done = make("deploy", "STAGE=dev", FAILS=failing)
 
     assert done.returncode == 2
     assert len(done.stdout.splitlines()) == steps
+
+
+def test_a_secret_that_is_taken_up_keeps_its_value(
+    operate: Operator, stage: Stage, session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, apply = session.client("secretsmanager"), Stack.apply
+
+    def value() -> str:
+        found = client.get_secret_value(SecretId=stage.secret, VersionStage="AWSCURRENT")
+        return str(found["SecretString"])
+
+    def apply_and_regenerate(*arguments: Any, **more: Any) -> Any:
+        changes = apply(*arguments, **more)
+        client.put_secret_value(SecretId=stage.secret, SecretString="generated")
+        return changes
+
+    operate("resources", "--stage", stage.name)
+    before = value()
+    operate("destroy", "--stage", stage.name, "--yes")
+    monkeypatch.setattr(Stack, "apply", apply_and_regenerate)
+
+    said = operate("resources", "--stage", stage.name).stdout
+
+    assert value() == before
+    assert f"CloudFormation gave the secret {stage.secret} a new value" in said
+
+
+MORE = "--any-region"
+SECOND_TRY = [
+    "AWS may need a moment to see what is new: the same once more, in 15 seconds.",
+    "sleep 15",
+    f"python -m ops resources --stage dev {MORE}",
+    "chalice deploy --stage dev",
+]
+
+
+def test_make_lets_chalice_try_again_once_its_record_is_whole(make: Any, tmp_path: Path) -> None:
+    done = make("deploy", "STAGE=dev", f"ARGS={MORE}", FAILS="deploy", ONCE=str(tmp_path / "failed"))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[2:] == [
+        "chalice deploy --stage dev",
+        *SECOND_TRY,
+        "python -m ops finish --stage dev",
+    ]
+
+
+def test_make_stops_where_chalice_fails_twice(make: Any) -> None:
+    done = make("deploy", "STAGE=dev", f"ARGS={MORE}", FAILS="deploy")
+
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[2:] == ["chalice deploy --stage dev", *SECOND_TRY]
 
 
 def test_make_destroys(make: Any) -> None:

@@ -119,6 +119,7 @@ def test_the_plan_says_what_goes_and_what_stays(
     assert ["configuration", f"{stage.name} in config.json, with its policies"] in goes
     assert stays[0] == ["bucket", f"{deployed}, 1 objects and 0 old versions, 2.0 kB"]
     assert [kind for kind, _ in stays] == ["bucket"] * 3 + ["table"] * 3 + ["secret"]
+    assert "backup" not in "".join(said)
 
 
 @pytest.mark.usefixtures("configured")
@@ -134,6 +135,9 @@ def test_the_data_goes_if_asked(
 
     assert (left(inventory), data(inventory)) == ({}, [])
     assert rows(said, "stays") == []
+    assert [row for row in rows(said, "goes") if row[0] == "table"] == [
+        ["table", f"{name}, of which DynamoDB keeps a backup for 35 days"] for name in stage.tables
+    ]
     assert f"Deleted bucket {deployed}" in said
     assert said[-1] == f"The stage {stage.name} is gone."
 

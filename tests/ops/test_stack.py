@@ -201,12 +201,21 @@ def test_a_stack_that_is_being_worked_on_is_left_alone(stack: Stack, stage: Stag
         stack.apply(template(Queue=queue(stage.prefix, 5)), {}, Screen())
 
 
-@pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED", "IMPORT_ROLLBACK_FAILED"])
-def test_a_stack_that_is_stuck_is_left_to_its_owner(stack: Stack, stage: Stage, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "command"),
+    [
+        ("UPDATE_FAILED", "rollback-stack"),
+        ("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"),
+        ("IMPORT_ROLLBACK_FAILED", "delete-stack"),
+    ],
+)
+def test_a_stack_that_is_stuck_is_left_to_its_owner_with_the_way_out(
+    stack: Stack, stage: Stage, status: str, command: str
+) -> None:
     stack.apply(template(Queue=queue(stage.prefix)), {}, Screen())
     set_status(stack, status)
 
-    with pytest.raises(Problem, match="continue-update-rollback --stack-name"):
+    with pytest.raises(Problem, match=f"`aws cloudformation {command} --stack-name {stack.name}`"):
         stack.apply(template(Queue=queue(stage.prefix, 5)), {}, Screen())
 
 
@@ -326,6 +335,47 @@ def test_another_refusal_is_told_as_it_stands(script: Script) -> None:
 
     with pytest.raises(Problem, match=r"refuses to change the stack dev:\n  Unresolved reference \[x\]"):
         Stack(script.client, "dev").apply("{}", {}, Screen())
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        (
+            "You must wait 60 seconds after deleting a queue before you can create another of the same name.",
+            "Wait a minute",
+        ),
+        ("The specified queue failed (AWS.SimpleQueueService.QueueDeletedRecently)", "Wait a minute"),
+        ("A queue of that name already exists", "Mend that"),
+    ],
+)
+def test_a_queue_that_was_deleted_just_now_needs_a_minute(script: Script, reason: str, advice: str) -> None:
+    failure: dict[str, Any] = {
+        "EventId": "1",
+        "StackId": "stack",
+        "StackName": "dev",
+        "Timestamp": 0,
+        "LogicalResourceId": "Queue",
+        "ResourceType": "AWS::SQS::Queue",
+        "ResourceStatus": "CREATE_FAILED",
+        "ResourceStatusReason": reason,
+    }
+    found = {"StackName": "dev", "CreationTime": 0, "StackStatus": "ROLLBACK_COMPLETE"}
+    script.has_no_stack()
+    script.says("create_change_set", {"Id": "change-set"})
+    script.says("describe_change_set", proposed(Status="CREATE_COMPLETE", Changes=[change("Queue")]))
+    script.says("describe_stack_events", {"StackEvents": []})
+    script.says("execute_change_set", {})
+    script.says("describe_stack_events", {"StackEvents": [failure]})
+    script.says("describe_stacks", {"Stacks": [found]})
+    script.says("describe_stack_events", {"StackEvents": [failure]})
+
+    with pytest.raises(Problem) as problem:
+        Stack(script.client, "dev").apply("{}", {}, Screen())
+
+    assert problem.value.message.splitlines()[1:] == [
+        f"  Queue (AWS::SQS::Queue): {reason}",
+        f"{advice}, and run the same command again.",
+    ]
 
 
 def test_a_long_plan_comes_in_pages(script: Script, screen: Screen) -> None:
