@@ -74,6 +74,15 @@ def delete_image(image_id: str) -> Response:
     return api.accepted(key)
 
 
+@app.route("/images/{image_id}/relabel", methods=["POST"])
+@api.answers
+def relabel_image(image_id: str) -> Response:
+    api.no_parameters(app.current_request)
+    key = api.source_file(image_id)
+    api.found(services.relabelling.ask(key) or None)
+    return api.accepted(key)
+
+
 @app.route("/images/{image_id}/labels/{label}", methods=["GET"])
 @api.answers
 def get_image_label(image_id: str, label: str) -> Response:

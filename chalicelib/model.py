@@ -254,6 +254,7 @@ class Claim:
     label_keys: tuple[str, ...]
     fence: str | None = None
     partial: Partial | None = None
+    relabel: str | None = None  # somebody wants it labelled again
 
     @property
     def finished(self) -> bool:
@@ -261,7 +262,7 @@ class Claim:
 
     def answers(self, version: str | None) -> bool:
         """Whether this row is the last word on that version (None: that there is no object)."""
-        return self.finished and self.version == version
+        return self.finished and self.version == version and self.relabel is None
 
     def is_held(self, version: str | None, now: float) -> bool:
         """Whether somebody is at work on that very version."""

@@ -156,6 +156,7 @@ def read_claim(row: Row) -> Claim:
         label_keys=tuple(row.get("label_keys", ())),
         fence=row.get("fence"),
         partial=_read_partial(row),
+        relabel=row.get("relabel"),
     )
 
 

@@ -11,10 +11,12 @@ from botocore.config import Config
 from chalicelib.bucket import Bucket
 from chalicelib.conversion import Converter
 from chalicelib.detection import Detection
+from chalicelib.functions import LabellingFunction
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
 from chalicelib.model import Detector, Recipe
 from chalicelib.rekognition import Rekognition
+from chalicelib.relabelling import Relabelling
 from chalicelib.settings import Settings
 from chalicelib.store import Store
 from chalicelib.uploads import Uploads
@@ -100,6 +102,15 @@ class Services:
     @cached_property
     def uploads(self) -> Uploads:
         return Uploads(self.bucket, self.store, self.now, self.settings.upload_url_seconds)
+
+    @cached_property
+    def labelling_function(self) -> LabellingFunction:
+        name = f"image-labeller-{self.settings.stage}-label_uploaded_image"
+        return LabellingFunction(self.session.client("lambda", config=PATIENCE), name)
+
+    @cached_property
+    def relabelling(self) -> Relabelling:
+        return Relabelling(self.bucket, self.store, self.labelling_function)
 
     @cached_property
     def labelling(self) -> Labelling:

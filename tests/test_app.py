@@ -725,6 +725,33 @@ def test_an_image_that_is_not_there_cannot_be_deleted(gallery: ApiClient) -> Non
     assert (answer.status, answer.body) == (404, problem(404, "Not Found", "There is no such image."))
 
 
+def test_an_image_is_labelled_again(
+    uploader: Uploader, api: ApiClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def invoke(_: str, event: Any) -> bool:
+        uploader.records.extend(event["Records"])
+        return True
+
+    monkeypatch.setattr(endpoint, "on_invocation", invoke)
+    uploader.label("a b.png", CAR)
+    before = api.get("images", image_id("a b.png")).body
+
+    asked = api.post("images", image_id("a b.png"), "relabel")
+    with log_lines() as lines:
+        uploader.deliver()
+
+    assert (asked.status, asked.body) == (202, {"image_id": image_id("a b.png"), "source_file": "a b.png"})
+    assert lines.facts("image", "outcome") == [{"image": "a b.png", "outcome": "labelled"}]
+    after = api.get("images", image_id("a b.png")).body
+    assert {**after, "labelled_at": None} == {**before, "labelled_at": None}
+
+
+def test_an_image_that_is_not_there_cannot_be_labelled_again(gallery: ApiClient) -> None:
+    answer = gallery.post("images", image_id("none"), "relabel")
+
+    assert (answer.status, answer.body) == (404, problem(404, "Not Found", "There is no such image."))
+
+
 URL = "http://127.0.0.1/"
 DYNAMODB_DOWN = {
     "500": json_error(500, "InternalServerError"),

@@ -16,8 +16,8 @@ from chalicelib.settings import Settings
 from tests.conftest import LOCAL, ROOT
 
 EDGE = {"api", "events"}
-USE_CASES = {"detection", "labelling", "uploads"}
-ADAPTERS = {"bucket", "conversion", "rekognition", "store"}
+USE_CASES = {"detection", "labelling", "relabelling", "uploads"}
+ADAPTERS = {"bucket", "conversion", "functions", "rekognition", "store"}
 PURE = {"model", "errors", "imaging", "settings", "stopwatch"}
 SUPPORT = {"aws_errors", "decoding", "log", "metrics", "rows"}
 COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
@@ -96,6 +96,7 @@ def test_the_routes_are_these(app_module: ModuleType) -> None:
         ("GET", "/images"),
         ("GET", "/images/{image_id}"),
         ("DELETE", "/images/{image_id}"),
+        ("POST", "/images/{image_id}/relabel"),
         ("GET", "/images/{image_id}/labels/{label}"),
         ("GET", "/labels/{label}/images"),
     }

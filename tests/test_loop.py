@@ -193,6 +193,19 @@ def test_what_is_removed_with_the_command_line_is_gone(cloud: RunningCloud, aws:
     assert gone.body["detail"] == "There is no such image."
 
 
+def test_a_picture_is_labelled_again_when_asked(cloud: RunningCloud, aws: Aws) -> None:
+    aws("s3", "cp", "samples/rocket.jpg", f"s3://{cloud.bucket}/again.jpg")
+    labelled(cloud.api, "again.jpg")
+    before = cloud.output.count("again.jpg: labelled")
+
+    asked = cloud.api.post("images", image_id("again.jpg"), "relabel")
+
+    assert asked.status == 202
+    eventually(
+        lambda: cloud.api.get("health"), lambda _: cloud.output.count("again.jpg: labelled") == before + 1
+    )
+
+
 def test_the_table_can_be_queried_by_source_file(cloud: RunningCloud, aws: Aws) -> None:
     table = "image-labeller-local-images"
     values = json.dumps({":file": {"S": "astronaut.png"}})

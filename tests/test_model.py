@@ -397,6 +397,13 @@ def test_a_row_answers_for_the_version_that_its_last_run_committed(
     assert claim.answers(asked) is answers
 
 
+def test_a_row_answers_for_nothing_while_another_answer_is_wanted() -> None:
+    claim = Claim("r1", "r1", "v1", lease_until=100.0, label_keys=(), relabel="t1")
+
+    assert claim.answers("v1") is False
+    assert claim.is_held("v1", 99.9) is False
+
+
 def test_a_tombstone_answers_for_there_being_no_object() -> None:
     assert Claim("r1", "r1", None, 0, ()).answers(None) is True
 

@@ -365,10 +365,13 @@ def test_a_claim_is_read_with_the_keys_of_the_labels_that_stand() -> None:
             "run_version": "v2",
             "lease_until": 1_767_326_645.5,
             "label_keys": ["car", "wheel"],
+            "fence": "f1",
+            "relabel": "t1",
         }
     )
 
-    assert rows.read_claim(row) == Claim("r2", "r1", "v2", 1_767_326_645.5, ("car", "wheel"))
+    claim = Claim("r2", "r1", "v2", 1_767_326_645.5, ("car", "wheel"), fence="f1", relabel="t1")
+    assert rows.read_claim(row) == claim
 
 
 @given(FINDINGS_OF_ALL_KINDS)

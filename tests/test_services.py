@@ -59,7 +59,8 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["session", "s3", "bucket", "store", "rekognition", "detection", "uploads", "labelling"]
+    "name",
+    ["session", "s3", "bucket", "store", "rekognition", "detection", "uploads", "labelling", "relabelling"],
 )
 def test_what_was_made_is_used_again(endpoint: object, name: str) -> None:
     services = Services(SETTINGS)
@@ -150,7 +151,7 @@ def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
 
 
 def test_a_route_whose_every_call_hangs_ends_before_api_gateway_gives_up() -> None:
-    most_calls_of_a_route = 3  # DELETE: the row, a look, the deletion
+    most_calls_of_a_route = 3  # the row, a look, and a deletion or the start of a function
 
     assert most_calls_of_a_route * worst_case(PATIENCE) < API_GATEWAY_TIMEOUT
 

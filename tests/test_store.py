@@ -572,6 +572,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "release": lambda store: store.release(KEY, "r1", UNCLAIMED, KEPT),
     "commit": lambda store: store.commit(FOUND, "r1", ANSWER, (), NOW),
     "bury": lambda store: store.bury(KEY, "r1", None, NOW),
+    "ask_again": lambda store: store.ask_again(KEY, "t1"),
     "image": lambda store: store.image(KEY, NOW),
     "newest": lambda store: list(store.newest(VISIBLE, (), 20, NOW)),
     "showing": lambda store: list(store.showing("car", 0, (), 20)),
@@ -922,6 +923,70 @@ def test_an_image_takes_one_claim_and_one_transaction(bench: Bench) -> None:
     bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
 
     assert list(faults.operations(sent)) == ["UpdateItem", "TransactWriteItems"]
+
+
+# Another answer is wanted
+
+
+def test_a_row_that_is_to_be_labelled_again_answers_for_nothing_and_shows_what_it_showed(
+    bench: Bench,
+) -> None:
+    bench.label(FOUND, ANSWER)
+
+    asked = bench.store.ask_again(KEY, "t1")
+
+    assert asked is True
+    assert bench.row(KEY).relabel == "t1"
+    assert not bench.row(KEY).answers("v1")
+    assert bench.store.image(KEY, NOW) == IMAGE
+
+
+def test_whoever_claims_it_then_fulfils_the_wish(bench: Bench) -> None:
+    bench.label(FOUND, ANSWER)
+    bench.store.ask_again(KEY, "t1")
+
+    row = bench.label(FOUND, ANSWER)
+
+    assert (row.relabel, row.answers("v1")) == (None, True)
+
+
+def test_whoever_had_claimed_it_before_does_not(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.ask_again(KEY, "t1")
+
+    bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
+
+    assert (bench.row(KEY).relabel, bench.row(KEY).answers("v1")) == ("t1", False)
+
+
+def test_a_release_leaves_the_wish(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.ask_again(KEY, "t1")
+
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+
+    assert bench.row(KEY).relabel == "t1"
+
+
+def test_nothing_can_be_labelled_again_where_there_is_nothing(bench: Bench) -> None:
+    bench.store.expect_upload("expected.png", Upload(), LATER, NOW)
+    bench.store.bury("removed.png", "r1", None, NOW)
+    keys = ("unknown.png", "expected.png", "removed.png")
+
+    asked = [bench.store.ask_again(key, "t1") for key in keys]
+
+    assert asked == [False] * 3
+    assert [bench.row(key).relabel for key in keys] == [None] * 3
+    assert bench.rows("unknown.png") == {}
+
+
+def test_a_wish_whose_answer_is_lost_is_made_all_the_same(bench: Bench) -> None:
+    bench.label(FOUND, ANSWER)
+    patient = Store(boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 2})), bench.table)
+    sent = faults.plan(patient._client.meta.events, UPDATE, faults.lose_answer)
+
+    assert patient.ask_again(KEY, "t1") is True
+    assert len(sent) == 2
 
 
 # Fence

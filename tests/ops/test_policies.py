@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -67,6 +67,10 @@ class Deployment:
         self.records.clear()
         self.handle(event, None)
 
+    def invoke(self, _: str, event: Any) -> bool:
+        self.records.extend(event["Records"])
+        return True
+
     def label(self) -> None:
         self.put("dog.png", picture("Dog 90", "Cat 80"))
         self.put("dog.webp", ENCODERS["image/webp"](quarters()))
@@ -77,6 +81,10 @@ class Deployment:
         self.records.extend(again)
         self.deliver()
         self.put("dog.png", picture("Dog 90"))
+        self.deliver()
+
+    def relabel(self) -> None:
+        self.api.post("images", image_id("dog.png"), "relabel")
         self.deliver()
 
     def ask(self) -> None:
@@ -111,6 +119,7 @@ def deployment(
 ) -> Deployment:
     deployment = Deployment(api, s3, services.bucket.name, app_module.label_uploaded_image)
     monkeypatch.setattr(endpoint, "on_object_event", deployment.records.append)
+    monkeypatch.setattr(endpoint, "on_invocation", deployment.invoke)
     return deployment
 
 
@@ -135,6 +144,7 @@ def used(deployment: Deployment, services: Services, app_module: ModuleType, gua
     app, values = app_module.app, values_of(services.settings.stage)
     with guard.recording() as recorded:
         deployment.label()
+        deployment.relabel()
         deployment.ask()
         deployment.delete()
     return {name: recorded[name] | implied(app, name, values) for name in functions(app)}
