@@ -18,6 +18,8 @@ MODERATIONS = ("off", "flag")
 MAX_FILTERS, FILTER = 100, re.compile(r"[A-Za-z0-9àâèçñó'\-_(). ]{1,50}")
 TRIGGER = re.compile(r"([^:;=]+):\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)")
 MEGABYTE = 1024 * 1024
+OWN_MEGABYTES = 256  # of a function's memory, which conversions leave to it and to Lambda's runtime
+LEAST_MEGABYTES = 64  # for conversions, of which a small picture takes a third
 
 
 class SettingsError(Exception):
@@ -51,6 +53,7 @@ class Settings:
     upload_url_seconds: int = 900
     label_timeout_seconds: int = 120
     log_level: str = "INFO"
+    aws_lambda_function_memory_size: int = 2048  # megabytes
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -87,6 +90,9 @@ class Settings:
                 "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, MIN_LABEL_TIMEOUT, MAX_LABEL_TIMEOUT
             ),
             log_level=variables.choice("LOG_LEVEL", cls.log_level, LOG_LEVELS),
+            aws_lambda_function_memory_size=variables.whole(
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", cls.aws_lambda_function_memory_size, 128, 10_240
+            ),
         )
         if variables.problems:
             raise SettingsError("; ".join(variables.problems))
@@ -96,6 +102,11 @@ class Settings:
     def flagging(self) -> dict[str, float]:
         """The least confidence with which a name of the moderation taxonomy counts."""
         return dict(self.moderation_labels) if self.moderation != "off" else {}
+
+    @property
+    def conversion_bytes(self) -> int:
+        """The memory that a conversion may take beside the function itself."""
+        return max(self.aws_lambda_function_memory_size - OWN_MEGABYTES, LEAST_MEGABYTES) * MEGABYTE
 
     @property
     def lease_seconds(self) -> int:

@@ -781,6 +781,13 @@ BY_LOOK = ("s3.GetObject", "DELETE", "/images/bm9uZQ")
         pytest.param("dynamodb.Query", "GET", "/labels/Dog/images", DYNAMODB_DOWN["500"], id="by label"),
         pytest.param("dynamodb.PutItem", "POST", "/images", DYNAMODB_DOWN["500"], id="an upload"),
         pytest.param(
+            "dynamodb.UpdateItem",
+            "POST",
+            "/images/bm9uZQ/relabel",
+            DYNAMODB_DOWN["500"],
+            id="labelling again",
+        ),
+        pytest.param(
             "s3.DeleteObject", "DELETE", f"/images/{image_id('🐕.png')}", S3_DOWN["500"], id="a deletion"
         ),
     ],

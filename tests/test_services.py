@@ -6,13 +6,7 @@ import pytest
 from chalicelib.bucket import DOWNLOAD_SECONDS
 from chalicelib.errors import ServiceFailed
 from chalicelib.model import Detector, Recipe, Upload
-from chalicelib.services import (
-    CONVERSION_BYTES,
-    CONVERSION_SECONDS,
-    PATIENCE,
-    REKOGNITION_PATIENCE,
-    Services,
-)
+from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, Services
 from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
 from ops.configuration import LABELLER, SIZES
 from tests import faults
@@ -35,11 +29,12 @@ SETTINGS = Settings(
     max_upload_bytes=2_000_000,
     max_pixels=3_000_000,
     upload_url_seconds=300,
+    aws_lambda_function_memory_size=1024,
 )
 IMAGE: Any = {"Bytes": b"picture"}
 
 API_GATEWAY_TIMEOUT = 29
-FUNCTION_MEGABYTES = 256  # of the function itself: Python, boto3, and a picture of 5 MB to send
+ANY_PICTURE = 1792 * 2**20  # bytes: enough for 100 million pixels in any format, by bench/conversion.md
 
 OUTAGE = [faults.answering(503, b"")] * 9
 
@@ -78,7 +73,7 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
     assert detection.bucket is labelling.bucket
     assert (labelling.lease_seconds, uploads.url_seconds) == (130, 300)
     assert (detection.max_bytes, detection.max_pixels) == (2_000_000, 3_000_000)
-    assert detection.converter.max_pixels == 3_000_000
+    assert (detection.converter.max_pixels, detection.converter.max_memory) == (3_000_000, 768 * 2**20)
     assert detection.flagging == {"Violence": 63.5}
     assert services.bucket.name == "pictures"
 
@@ -145,9 +140,10 @@ def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() 
 
 def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
     size = SIZES[LABELLER]
+    settings = Settings("local", "pictures", "images", aws_lambda_function_memory_size=size.memory)
 
     assert size.timeout >= MIN_LABEL_TIMEOUT
-    assert size.memory >= CONVERSION_BYTES / 2**20 + FUNCTION_MEGABYTES
+    assert settings.conversion_bytes >= ANY_PICTURE
 
 
 def test_a_route_whose_every_call_hangs_ends_before_api_gateway_gives_up() -> None:

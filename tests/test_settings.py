@@ -37,6 +37,7 @@ def test_stage_bucket_and_table_are_enough() -> None:
         upload_url_seconds=900,
         label_timeout_seconds=120,
         log_level="INFO",
+        aws_lambda_function_memory_size=2048,
     )
 
 
@@ -62,6 +63,7 @@ def test_every_setting_is_read() -> None:
         "UPLOAD_URL_SECONDS": "60",
         "LABEL_TIMEOUT_SECONDS": "130",
         "LOG_LEVEL": "DEBUG",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
         "PATH": "/bin",
     }
 
@@ -86,6 +88,7 @@ def test_every_setting_is_read() -> None:
         upload_url_seconds=60,
         label_timeout_seconds=130,
         log_level="DEBUG",
+        aws_lambda_function_memory_size=1024,
     )
 
 
@@ -206,6 +209,7 @@ def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) 
         ("LABEL_TIMEOUT_SECONDS", "119"),
         ("LABEL_TIMEOUT_SECONDS", "151"),
         ("LOG_LEVEL", "debug"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "127"),
         ("STAGE", "d234567890123456"),
         ("STAGE", "1st"),
         ("STAGE", "dev-notify"),
@@ -279,6 +283,15 @@ def test_a_trigger_that_is_never_seen_is_refused_but_no_default_is() -> None:
 
 def test_the_detectors_are_those_of_the_model() -> None:
     assert list(DETECTORS) == list(Detector)
+
+
+@pytest.mark.parametrize(
+    ("memory", "megabytes"), [(2048, 1792), (512, 256), (128, 64)], ids=["usual", "small", "too small"]
+)
+def test_a_conversion_leaves_the_function_what_it_needs_itself(memory: int, megabytes: int) -> None:
+    settings = Settings("local", "pictures", "images", aws_lambda_function_memory_size=memory)
+
+    assert settings.conversion_bytes == megabytes * 2**20
 
 
 def test_a_lease_outlives_the_function() -> None:

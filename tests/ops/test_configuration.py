@@ -52,7 +52,7 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
             "label_uploaded_image": {
                 "iam_policy_file": "policies/dev/label_uploaded_image.json",
                 "lambda_timeout": 120,
-                "lambda_memory_size": 1769,
+                "lambda_memory_size": 2048,
             },
         },
     }
@@ -67,7 +67,7 @@ def test_every_function_of_the_template_has_a_size() -> None:
 def test_what_the_deployer_has_changed_stays() -> None:
     mine = {
         "lambda_functions": {
-            "label_uploaded_image": {"lambda_memory_size": 2048, "lambda_timeout": 150, "layers": ["a"]}
+            "label_uploaded_image": {"lambda_memory_size": 3008, "lambda_timeout": 150, "layers": ["a"]}
         },
         "environment_variables": {"MIN_CONFIDENCE": "70"},
         "log_retention_in_days": 365,
@@ -84,7 +84,7 @@ def test_what_the_deployer_has_changed_stays() -> None:
     } == {name: mine[name] for name in ("log_retention_in_days", "tags", "lambda_architecture", "xray")}
     assert after["environment_variables"]["MIN_CONFIDENCE"] == "70"
     assert after["lambda_functions"]["label_uploaded_image"] == {
-        "lambda_memory_size": 2048,
+        "lambda_memory_size": 3008,
         "lambda_timeout": 150,
         "layers": ["a"],
         "iam_policy_file": "policies/dev/label_uploaded_image.json",
