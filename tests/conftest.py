@@ -53,9 +53,10 @@ def endpoint(scripted_rekognition: ScriptedRekognition) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def rekognition(scripted_rekognition: ScriptedRekognition) -> ScriptedRekognition:
+def rekognition(scripted_rekognition: ScriptedRekognition) -> Iterator[ScriptedRekognition]:
     scripted_rekognition.reset()
-    return scripted_rekognition
+    yield scripted_rekognition
+    scripted_rekognition.reset()
 
 
 @pytest.fixture(scope="session")
