@@ -41,7 +41,7 @@ def health() -> Response:
 @api.answers
 def create_upload() -> Response:
     api.no_parameters(app.current_request)
-    asked = api.upload_request(app.current_request)
+    asked = api.upload_request(app.current_request, services.settings.max_upload_bytes)
     return api.expected_upload(services.uploads.expect(asked.filename, asked.upload))
 
 
@@ -71,6 +71,15 @@ def delete_image(image_id: str) -> Response:
     key = api.source_file(image_id)
     api.found(services.store.image(key, services.now()) or services.bucket.look(key))
     services.bucket.delete(key)
+    return api.accepted(key)
+
+
+@app.route("/images/{image_id}/relabel", methods=["POST"])
+@api.answers
+def relabel_image(image_id: str) -> Response:
+    api.no_parameters(app.current_request)
+    key = api.source_file(image_id)
+    api.found(services.relabelling.ask(key) or None)
     return api.accepted(key)
 
 

@@ -20,7 +20,6 @@ from chalice.app import MultiDict, Request, Response
 from chalicelib import log, model
 from chalicelib.errors import Retryable
 from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Image, Label, Status, Summary, Upload
-from chalicelib.rekognition import MAX_OBJECT_BYTES
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Listed, Position
 from chalicelib.uploads import ExpectedUpload
@@ -246,7 +245,7 @@ class UploadRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     # (?!\n)$ ends a text in Python, whose $ leaves a line feed over, and in JSON Schema, which has no \Z.
     filename: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
     content_type: Annotated[str, msgspec.Meta(pattern=r"^image/[a-z0-9.+-]{1,50}(?!\n)$")] | None = None
-    size: Annotated[int, msgspec.Meta(ge=1, le=MAX_OBJECT_BYTES)] | None = None
+    size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")] | None = None
     metadata: dict[
         Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}(?!\n)$")],
@@ -258,7 +257,7 @@ class UploadRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return Upload(self.content_type, self.size, self.sha256, self.metadata)
 
 
-def upload_request(request: Request) -> UploadRequest:
+def upload_request(request: Request, max_bytes: int) -> UploadRequest:
     """The body of `POST /images`, which may be empty."""
     try:
         body = _body(request)
@@ -268,6 +267,8 @@ def upload_request(request: Request) -> UploadRequest:
         raise _unprocessable(_plain(str(error))) from error
     except ValueError as error:
         raise bad_request(f"The body must be one JSON object in UTF-8: {error}.") from error
+    if asked.size is not None and asked.size > max_bytes:
+        raise _unprocessable(f"size: a picture may have at most {max_bytes} bytes.")
     if sum(len(name) + len(value) for name, value in asked.metadata.items()) > MAX_METADATA:
         raise _unprocessable(f"metadata may have {MAX_METADATA} characters in all.")
     return asked

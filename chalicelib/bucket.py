@@ -1,14 +1,16 @@
 """Adapter: the S3 bucket that pictures land in."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from chalicelib.aws_errors import Codes, error_code, translated
-from chalicelib.errors import AccessLost, Throttled
+from chalicelib.errors import AccessLost, ObjectUnavailable, ServiceFailed, Throttled
 from chalicelib.model import StoredObject, Upload
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     Described = GetObjectOutputTypeDef | HeadObjectOutputTypeDef
 
 HEAD_BYTES = 64 * 1024  # enough for every format's signature, and for the size in most headers
+CHUNK_BYTES = 256 * 1024
+DOWNLOAD_SECONDS = 20.0  # for 100 MB at 5 MB a second, of which S3 gives many more
 
 CODES: Codes = {
     "InvalidRequest": AccessLost,  # encrypted with a key that the customer keeps
@@ -28,6 +32,12 @@ CODES: Codes = {
     "SlowDown": Throttled,
     "RequestTimeTooSkewed": AccessLost,
 }
+GONE: Codes = {
+    "InvalidObjectState": ObjectUnavailable,  # archived meanwhile
+    "NoSuchKey": ObjectUnavailable,
+    "NoSuchVersion": ObjectUnavailable,
+    "PreconditionFailed": ObjectUnavailable,
+}
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,10 @@ class PresignedUpload:
 
 
 class Bucket:
-    def __init__(self, client: "S3Client", name: str) -> None:
+    def __init__(self, client: "S3Client", name: str, clock: Callable[[], float] = monotonic) -> None:
         self._client = client
         self._name = name
+        self._clock = clock
 
     @property
     def name(self) -> str:
@@ -65,6 +76,21 @@ class Bucket:
             if code == "InvalidObjectState":
                 return self._look_at_archived(key)
             return None
+
+    def download(self, found: StoredObject, file: BinaryIO) -> None:
+        """Writes the whole of that very version into the file.
+
+        Raises ObjectUnavailable if it is not there any more, AccessLost, Throttled or ServiceFailed.
+        """
+        version: Any = {"VersionId": found.version_id} if found.version_id else {"IfMatch": f'"{found.etag}"'}
+        end = self._clock() + DOWNLOAD_SECONDS
+        with translated({**CODES, **GONE}):
+            response = self._client.get_object(Bucket=self._name, Key=found.key, **version)
+            with closing(response["Body"]) as body:
+                for chunk in body.iter_chunks(CHUNK_BYTES):
+                    file.write(chunk)
+                    if self._clock() > end:
+                        raise ServiceFailed(f"a download took more than {DOWNLOAD_SECONDS:.0f} seconds")
 
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""
@@ -115,7 +141,7 @@ def _stored_object(key: str, response: "Described", head: bytes) -> StoredObject
 
 def _first_bytes(response: "GetObjectOutputTypeDef") -> bytes:
     expected = min(HEAD_BYTES, response["ContentLength"])
-    with response["Body"] as body:
+    with closing(response["Body"]) as body:  # itself a context manager, it gives out what it guards
         head = body.read(expected)
     if len(head) < expected:  # a read of so many bytes does not tell that the connection broke
         raise IncompleteReadError(actual_bytes=len(head), expected_bytes=expected)

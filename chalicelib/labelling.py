@@ -10,6 +10,7 @@ from datetime import datetime
 
 from chalicelib import log
 from chalicelib.bucket import Bucket
+from chalicelib.detection import Detected, Detection
 from chalicelib.errors import (
     Contended,
     InProgress,
@@ -20,8 +21,7 @@ from chalicelib.errors import (
 )
 from chalicelib.imaging import inspect
 from chalicelib.metrics import Metrics
-from chalicelib.model import Answer, Claim, Outcome, Status, StoredObject, storable
-from chalicelib.rekognition import Rekognition, refuse_unfit
+from chalicelib.model import Answer, Claim, Outcome, Partial, Status, StoredObject
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Attempt, Store
 
@@ -37,13 +37,11 @@ class Result:
 @dataclass(frozen=True)
 class Labelling:
     bucket: Bucket
-    rekognition: Rekognition
+    detection: Detection
     store: Store
     metrics: Metrics
     now: Callable[[], datetime]
     lease_seconds: int
-    min_confidence: float
-    max_labels: int
 
     def label_all(self, keys: Iterable[str]) -> None:
         """Labels what is under each key; what fails is raised in one group, after all the others are done."""
@@ -113,19 +111,22 @@ class Labelling:
         return self.store.claim(found, run, row, now, self.lease_seconds)
 
     def _answer(self, found: StoredObject, run: str, before: Claim, watch: Stopwatch) -> Result | Claim:
+        recipe = self.detection.recipe.fingerprint
+        detected = self.detection.detect(found, before.known(found.version, recipe), watch)
         try:
-            answer = self._detect(found, watch)
+            answer = _answer(found, detected)
             committed = self.store.commit(found, run, answer, before.label_keys, self.now())
-        except Retryable as failure:
-            self._release(found.key, run)
+        except Exception as failure:
+            self._release(found.key, run, before, Partial(found.version, recipe, detected.findings))
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
         return Result(Outcome(answer.status), answer.reason) if committed else Result(Outcome.SUPERSEDED)
 
-    def _release(self, key: str, run: str) -> None:
+    def _release(self, key: str, run: str, before: Claim, partial: Partial) -> None:
+        """Lets the next try begin at once, where this one has ended."""
         try:
-            self.store.release(key, run)
+            self.store.release(key, run, before, partial)
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
             log.failed(failure, image=key, outcome="not_released")
 
@@ -133,17 +134,12 @@ class Labelling:
         current = self.bucket.look(found.key)
         return current is not None and current.version == found.version
 
-    def _detect(self, found: StoredObject, watch: Stopwatch) -> Answer:
-        picture = inspect(found.head)
-        content_type = picture.content_type or found.content_type
-        try:
-            refuse_unfit(found, picture)
-            with watch.timing("labels"):
-                detected = self.rekognition.detect_labels(
-                    self.bucket.name, found, self.min_confidence, self.max_labels
-                )
-        except PictureRefused as refused:
-            return Answer(Status.FAILED, refused.reason, content_type)
-        self.metrics.detector_call("labels", watch.detectors["labels"])
-        labels = storable(detected.labels, self.max_labels)
-        return Answer(Status.LABELLED, None, content_type, labels, {"labels": detected.model_version})
+
+def _answer(found: StoredObject, detected: Detected) -> Answer:
+    content_type = inspect(found.head).content_type or found.content_type
+    match detected.failure:
+        case None:
+            return Answer(Status.LABELLED, None, content_type, detected.findings)
+        case PictureRefused(reason=reason):
+            return Answer(Status.FAILED, reason, content_type)
+    raise detected.failure

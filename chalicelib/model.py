@@ -2,15 +2,26 @@
 
 import base64
 import binascii
+import hashlib
+import json
+import math
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 MAX_KEY_BYTES = 1024  # S3's limit
-MAX_BOXES = 1000  # about 100 kB of a row, which may have 400 kB
 MAX_LABEL_BYTES = 1000  # DynamoDB's limit for a sort key is 1,024 bytes, and ours has a prefix
+
+# A row may have 400 kB, and has room for an answer beside what detectors have told of the next version.
+# Rekognition's 100 words on as many lines fit, and so does its whole taxonomy of moderation.
+MAX_NAME = 2000  # characters, more than there can be in a label's key
+MAX_BOXES = 400  # of all labels together
+LABELS_ROOM, TEXT_ROOM, MODERATION_ROOM = 90_000, 48_000, 12_000  # bytes of JSON, where no value is shorter
+
+T = TypeVar("T", "Label", "Line", "ModerationLabel")
 
 
 class Status(StrEnum):
@@ -26,6 +37,15 @@ class Status(StrEnum):
 
 
 VISIBLE = tuple(status for status in Status if status is not Status.REMOVED)
+
+
+class Detector(StrEnum):
+    """What can be asked of Rekognition; each is billed by itself."""
+
+    LABELS = "labels"
+    MODERATION = "moderation"
+    TEXT = "text"
+    PROPERTIES = "properties"
 
 
 class Outcome(StrEnum):
@@ -63,6 +83,114 @@ class Label:
     parents: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     instances: tuple[Instance, ...] = ()
+
+
+@dataclass(frozen=True)
+class Word:
+    word: str
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text that can be read in the picture, and its words."""
+
+    line: str
+    confidence: float
+    box: Box
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModerationLabel:
+    """A place in Rekognition's taxonomy of what people may not want to see; level 1 is the top."""
+
+    name: str
+    confidence: float
+    parent: str | None
+    level: int
+
+
+@dataclass(frozen=True)
+class Moderation:
+    flagged: bool = False
+    labels: tuple[ModerationLabel, ...] = ()
+    content_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Color:
+    hex: str
+    css_color: str
+    simplified_color: str
+    percent: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a part of the picture looks like; the measures go from 0 to 100."""
+
+    dominant_colors: tuple[Color, ...] = ()
+    sharpness: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+
+
+@dataclass(frozen=True)
+class Properties(Region):
+    foreground: Region | None = None
+    background: Region | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What detectors saw in one version of a picture; None is what was not asked for, or is still missing."""
+
+    labels: tuple[Label, ...] | None = None
+    moderation: Moderation | None = None
+    text: tuple[Line, ...] | None = None
+    properties: Properties | None = None
+    model_versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __or__(self, later: "Findings") -> "Findings":
+        told = {name: value for name, value in vars(later).items() if value is not None}
+        return replace(self, **{**told, "model_versions": {**self.model_versions, **later.model_versions}})
+
+    @property
+    def told(self) -> frozenset[Detector]:
+        return frozenset(detector for detector in Detector if getattr(self, detector) is not None)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is asked of the detectors; confidences in percent."""
+
+    detectors: frozenset[Detector] = frozenset({Detector.LABELS, Detector.MODERATION, Detector.TEXT})
+    min_confidence: float = 50.0
+    max_labels: int = 30
+    include_labels: tuple[str, ...] = ()
+    exclude_labels: tuple[str, ...] = ()
+    include_categories: tuple[str, ...] = ()
+    exclude_categories: tuple[str, ...] = ()
+    min_moderation_confidence: float = 50.0
+    min_text_confidence: float = 80.0
+    max_colors: int = 10
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells answers to other questions apart."""
+        asked = {**vars(self), "detectors": sorted(self.detectors)}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What some detectors have answered of a version while others are still to be asked again."""
+
+    version: str
+    recipe: str
+    findings: Findings
 
 
 @dataclass(frozen=True)
@@ -108,8 +236,11 @@ class Answer:
     status: Status
     reason: str | None = None
     content_type: str | None = None
-    labels: tuple[Label, ...] = ()
-    model_versions: Mapping[str, str] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        return self.findings.labels or ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +253,8 @@ class Claim:
     lease_until: float
     label_keys: tuple[str, ...]
     fence: str | None = None
+    partial: Partial | None = None
+    relabel: str | None = None  # somebody wants it labelled again
 
     @property
     def finished(self) -> bool:
@@ -129,20 +262,26 @@ class Claim:
 
     def answers(self, version: str | None) -> bool:
         """Whether this row is the last word on that version (None: that there is no object)."""
-        return self.finished and self.version == version
+        return self.finished and self.version == version and self.relabel is None
 
     def is_held(self, version: str | None, now: float) -> bool:
         """Whether somebody is at work on that very version."""
         return not self.finished and self.version == version and now < self.lease_until
+
+    def known(self, version: str, recipe: str) -> Findings:
+        """What need not be asked again."""
+        if self.partial is None or (self.partial.version, self.partial.recipe) != (version, recipe):
+            return Findings()
+        return self.partial.findings
 
 
 @dataclass(frozen=True)
 class Summary:
     source_file: str
     status: Status
-    reason: str | None
-    labelled_at: str | None
-    top_labels: tuple[TopLabel, ...]
+    reason: str | None = None
+    labelled_at: str | None = None
+    top_labels: tuple[TopLabel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +296,9 @@ class Image:
     uploaded_at: str | None = None
     labelled_at: str | None = None
     labels: tuple[Label, ...] = ()
+    text: tuple[Line, ...] | None = None
+    moderation: Moderation | None = None
+    properties: Properties | None = None
     model_versions: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -199,12 +341,42 @@ def label_key(name: str) -> str:
     return folded.encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
 
 
-def storable(labels: tuple[Label, ...], most: int) -> tuple[Label, ...]:
+def storable_labels(labels: Iterable[Label], most: int) -> tuple[Label, ...]:
     """The most confident labels, one for each label key, with as many boxes as a row has room for."""
     best: dict[str, Label] = {}
     for label in sorted(labels, key=lambda label: -label.confidence):
-        best.setdefault(label_key(label.name), label)
-    return tuple(_within(MAX_BOXES, list(best.values())[:most]))
+        name = label.name[:MAX_NAME]
+        best.setdefault(label_key(name), replace(label, name=name))
+    return tuple(_fitting(_within(MAX_BOXES, list(best.values())[:most]), LABELS_ROOM))
+
+
+def storable_text(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """As many lines as a row has room for."""
+    return tuple(_fitting(lines, TEXT_ROOM))
+
+
+def storable_moderation(moderation: Moderation) -> Moderation:
+    """As many labels as a row has room for."""
+    return replace(moderation, labels=tuple(_fitting(moderation.labels, MODERATION_ROOM)))
+
+
+def is_flagged(labels: Iterable[ModerationLabel], triggers: Mapping[str, float]) -> bool:
+    """Whether one of the taxonomy's names, at any level, was seen with the confidence that it takes."""
+    names = {name.casefold(): least for name, least in triggers.items()}
+    return any(
+        label.confidence >= names.get(name.casefold(), math.inf)
+        for label in labels
+        for name in (label.name, label.parent or "")
+    )
+
+
+def _fitting(parts: Iterable[T], room: int) -> Iterator[T]:
+    """Those that fit one after the other, in bytes of JSON."""
+    for part in parts:
+        size = len(json.dumps(asdict(part)))
+        if size <= room:
+            room -= size
+            yield part
 
 
 def _within(boxes: int, labels: list[Label]) -> Iterator[Label]:

@@ -1,23 +1,44 @@
 """Adapter: Amazon Rekognition's detectors."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from chalicelib.aws_errors import Codes, error_code, translated
 from chalicelib.errors import ObjectUnavailable, PictureRefused, ServiceFailed, Throttled
-from chalicelib.imaging import JPEG, PNG, Picture
-from chalicelib.model import Box, Instance, Label, StoredObject
+from chalicelib.model import (
+    Box,
+    Color,
+    Detector,
+    Findings,
+    Instance,
+    Label,
+    Line,
+    Moderation,
+    ModerationLabel,
+    Properties,
+    Recipe,
+    Region,
+    StoredObject,
+    Word,
+    storable_labels,
+    storable_moderation,
+    storable_text,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
-    from mypy_boto3_rekognition.type_defs import InstanceTypeDef, LabelTypeDef
-
-# https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
-MAX_OBJECT_BYTES = 15 * 1024 * 1024
-MIN_SIDE, MAX_SIDE = 80, 10_000
+    from mypy_boto3_rekognition.type_defs import (
+        BoundingBoxTypeDef,
+        DetectLabelsImagePropertiesTypeDef,
+        DominantColorTypeDef,
+        ImageTypeDef,
+        InstanceTypeDef,
+        LabelTypeDef,
+        ModerationLabelTypeDef,
+        TextDetectionTypeDef,
+    )
 
 CODES: Codes = {
     "InternalServerError": ServiceFailed,
@@ -30,63 +51,106 @@ REFUSALS: Mapping[str, str] = {
     "InvalidImageFormatException": "unreadable",
     "InvalidParameterException": "rejected",
 }
+FEATURES = {Detector.LABELS: "GENERAL_LABELS", Detector.PROPERTIES: "IMAGE_PROPERTIES"}
+
+Call = tuple[Detector, ...]
+"""The detectors that one request asks for."""
 
 
-@dataclass(frozen=True)
-class DetectedLabels:
-    labels: tuple[Label, ...]
-    model_version: str
+def by_reference(bucket: str, found: StoredObject) -> "ImageTypeDef":
+    """That very version of the object, which Rekognition fetches by itself."""
+    place = {"Bucket": bucket, "Name": found.key}
+    return {"S3Object": {**place, "Version": found.version_id} if found.version_id else place}  # type: ignore[typeddict-item]
+
+
+def calls_for(detectors: Collection[Detector]) -> list[Call]:
+    """The requests that ask for all of them: labels and properties share one."""
+    shared = tuple(detector for detector in FEATURES if detector in detectors)
+    alone = [(detector,) for detector in Detector if detector in detectors and detector not in FEATURES]
+    return [shared, *alone] if shared else [*alone]
 
 
 class Rekognition:
-    def __init__(self, client: "RekognitionClient") -> None:
+    def __init__(self, client: "RekognitionClient", recipe: Recipe) -> None:
         self._client = client
+        self.recipe = recipe
 
-    def detect_labels(
-        self, bucket: str, found: StoredObject, min_confidence: float, max_labels: int
-    ) -> DetectedLabels:
-        """What that very version of the object shows: confidences in percent, boxes in shares.
+    def detect(self, call: Call, image: "ImageTypeDef") -> Findings:
+        """What the picture shows: confidences in percent, boxes in shares of its sides.
 
         Raises PictureRefused when Rekognition will never take the picture, ObjectUnavailable when it
         cannot read the object, and Throttled, ServiceFailed or AccessLost.
         """
-        version = {"Version": found.version_id} if found.version_id else {}
         try:
             with translated(CODES):
-                response = self._client.detect_labels(
-                    Image={"S3Object": {"Bucket": bucket, "Name": found.key, **version}},  # type: ignore[typeddict-item]
-                    Features=["GENERAL_LABELS"],
-                    MinConfidence=min_confidence,
-                    MaxLabels=max_labels,
-                )
+                match call:
+                    case (Detector.MODERATION,):
+                        return self._detect_moderation(image)
+                    case (Detector.TEXT,):
+                        return self._detect_text(image)
+                return self._detect_labels(call, image)
         except ClientError as error:
             reason = REFUSALS.get(error_code(error))
             if reason is None:
                 raise
             raise PictureRefused(reason) from error
-        return DetectedLabels(
-            tuple(_label(each) for each in response["Labels"]), response["LabelModelVersion"]
+
+    def _detect_labels(self, call: Call, image: "ImageTypeDef") -> Findings:
+        response = self._client.detect_labels(Image=image, **_labels_request(call, self.recipe))
+        labels = map(_label, response.get("Labels", []))
+        return Findings(
+            labels=storable_labels(labels, self.recipe.max_labels) if Detector.LABELS in call else None,
+            properties=_properties(response["ImageProperties"]) if Detector.PROPERTIES in call else None,
+            model_versions=_version("labels", response.get("LabelModelVersion")),
+        )
+
+    def _detect_moderation(self, image: "ImageTypeDef") -> Findings:
+        response = self._client.detect_moderation_labels(
+            Image=image, MinConfidence=self.recipe.min_moderation_confidence
+        )
+        moderation = Moderation(
+            labels=tuple(map(_moderation_label, response["ModerationLabels"])),
+            content_types=tuple(each["Name"] for each in response.get("ContentTypes", [])),
+        )
+        return Findings(
+            moderation=storable_moderation(moderation),
+            model_versions=_version("moderation", response.get("ModerationModelVersion")),
+        )
+
+    def _detect_text(self, image: "ImageTypeDef") -> Findings:
+        response = self._client.detect_text(
+            Image=image, Filters={"WordFilter": {"MinConfidence": self.recipe.min_text_confidence}}
+        )
+        return Findings(
+            text=storable_text(_lines(response["TextDetections"])),
+            model_versions=_version("text", response.get("TextModelVersion")),
         )
 
 
-def refuse_unfit(found: StoredObject, picture: Picture) -> None:
-    """Raises PictureRefused for what Rekognition would refuse, before a call is made."""
-    if found.is_archived:
-        raise PictureRefused("archived")
-    if found.size == 0:
-        raise PictureRefused("empty")
-    if picture.content_type not in (JPEG, PNG):
-        raise PictureRefused("unsupported_format")
-    if found.size > MAX_OBJECT_BYTES:
-        raise PictureRefused("too_large")
-    _refuse_sides([side for side in (picture.width, picture.height) if side is not None])
+def _version(name: str, version: str | None) -> dict[str, str]:
+    return {name: version} if version else {}
 
 
-def _refuse_sides(sides: list[int]) -> None:
-    if any(side > MAX_SIDE for side in sides):
-        raise PictureRefused("too_large")
-    if any(side < MIN_SIDE for side in sides):
-        raise PictureRefused("too_small")
+def _labels_request(call: Call, recipe: Recipe) -> dict[str, Any]:
+    request: dict[str, Any] = {"Features": [FEATURES[detector] for detector in call]}
+    settings: dict[str, Any] = {}
+    if Detector.LABELS in call:
+        request |= {"MinConfidence": recipe.min_confidence, "MaxLabels": recipe.max_labels}
+        if filters := _filters(recipe):
+            settings["GeneralLabels"] = filters
+    if Detector.PROPERTIES in call:
+        settings["ImageProperties"] = {"MaxDominantColors": recipe.max_colors}
+    return {**request, "Settings": settings} if settings else request
+
+
+def _filters(recipe: Recipe) -> dict[str, list[str]]:
+    filters = {
+        "LabelInclusionFilters": recipe.include_labels,
+        "LabelExclusionFilters": recipe.exclude_labels,
+        "LabelCategoryInclusionFilters": recipe.include_categories,
+        "LabelCategoryExclusionFilters": recipe.exclude_categories,
+    }
+    return {name: list(values) for name, values in filters.items() if values}
 
 
 def _label(label: "LabelTypeDef") -> Label:
@@ -101,5 +165,55 @@ def _label(label: "LabelTypeDef") -> Label:
 
 
 def _instance(instance: "InstanceTypeDef") -> Instance:
-    box = instance["BoundingBox"]
-    return Instance(instance["Confidence"], Box(box["Left"], box["Top"], box["Width"], box["Height"]))
+    return Instance(instance["Confidence"], _box(instance["BoundingBox"]))
+
+
+def _moderation_label(label: "ModerationLabelTypeDef") -> ModerationLabel:
+    parent = label.get("ParentName") or None
+    return ModerationLabel(label["Name"], label["Confidence"], parent, label.get("TaxonomyLevel", 1))
+
+
+def _lines(detections: list["TextDetectionTypeDef"]) -> Iterator[Line]:
+    for line in detections:
+        if line["Type"] == "LINE":
+            words = [each for each in detections if each.get("ParentId") == line["Id"]]
+            yield Line(
+                line["DetectedText"],
+                line["Confidence"],
+                _text_box(line),
+                tuple(_word(each) for each in words),
+            )
+
+
+def _word(word: "TextDetectionTypeDef") -> Word:
+    return Word(word["DetectedText"], word["Confidence"], _text_box(word))
+
+
+def _text_box(text: "TextDetectionTypeDef") -> Box:
+    return _box(text["Geometry"]["BoundingBox"])
+
+
+def _properties(properties: "DetectLabelsImagePropertiesTypeDef") -> Properties:
+    return Properties(
+        **vars(_region(properties)),
+        foreground=_region(properties["Foreground"]) if "Foreground" in properties else None,
+        background=_region(properties["Background"]) if "Background" in properties else None,
+    )
+
+
+def _region(region: Any) -> Region:
+    quality = region.get("Quality", {})
+    return Region(
+        dominant_colors=tuple(_color(each) for each in region.get("DominantColors", [])),
+        sharpness=quality.get("Sharpness"),
+        brightness=quality.get("Brightness"),
+        contrast=quality.get("Contrast"),
+    )
+
+
+def _color(color: "DominantColorTypeDef") -> Color:
+    return Color(color["HexCode"], color["CSSColor"], color["SimplifiedColor"], color["PixelPercent"])
+
+
+def _box(box: "BoundingBoxTypeDef") -> Box:
+    return Box(box["Left"], box["Top"], box["Width"], box["Height"])

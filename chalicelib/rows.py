@@ -12,18 +12,16 @@ from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from msgspec import ValidationError, convert
 
 from chalicelib.model import (
     Answer,
-    Box,
     Claim,
     Image,
-    Instance,
-    Label,
+    Partial,
     Status,
     StoredObject,
     Summary,
-    TopLabel,
     Upload,
     label_key,
     top_labels,
@@ -33,7 +31,7 @@ Row = Mapping[str, Any]
 
 SCHEMA = 1  # of the rows, so that a later version knows what it reads
 IMAGE = "image"
-SMALLEST = 1e-128  # in magnitude, of the numbers that DynamoDB's serialiser takes
+SMALLEST, LARGEST = 1e-128, 1e125  # in magnitude, of the numbers that DynamoDB's serialiser takes
 SHARD = "0"  # ends every index key from the first day, so that there can be more
 
 
@@ -117,10 +115,10 @@ def answer_fields(found: StoredObject, run: str, answer: Answer, now: datetime) 
         "etag": found.etag,
         "uploaded_at": _timestamp(found.uploaded_at),
         "labelled_at": _timestamp(now) if answer.status is Status.LABELLED else None,
+        **asdict(answer.findings),
         "labels": [asdict(label) for label in answer.labels],
         "top_labels": [asdict(label) for label in top_labels(answer.labels)],
         "label_keys": [label_key(label.name) for label in answer.labels],
-        "model_versions": answer.model_versions,
         "metadata": dict(found.metadata),
         "schema": SCHEMA,
     }
@@ -145,6 +143,10 @@ def label_rows(found: StoredObject, answer: Answer, now: datetime) -> Iterator[d
         }
 
 
+def partial_fields(partial: Partial) -> dict[str, Any]:
+    return {"partial": asdict(partial) if partial.findings.told else None}
+
+
 def read_claim(row: Row) -> Claim:
     return Claim(
         run=row.get("run"),
@@ -153,37 +155,25 @@ def read_claim(row: Row) -> Claim:
         lease_until=float(row.get("lease_until", 0)),
         label_keys=tuple(row.get("label_keys", ())),
         fence=row.get("fence"),
+        partial=_read_partial(row),
+        relabel=row.get("relabel"),
     )
+
+
+def _read_partial(row: Row) -> Partial | None:
+    """None too for what another version of this code wrote in a way of its own: all is asked again then."""
+    try:
+        return convert(_plain(row.get("partial")), Partial | None)
+    except ValidationError:
+        return None
 
 
 def read_image(row: Row) -> Image:
-    size = row.get("size")
-    return Image(
-        source_file=row["source_file"],
-        status=Status(row["status"]),
-        reason=row.get("reason"),
-        content_type=row.get("content_type"),
-        size=None if size is None else int(size),
-        version_id=row.get("version_id"),
-        etag=row.get("etag"),
-        uploaded_at=row.get("uploaded_at"),
-        labelled_at=row.get("labelled_at"),
-        labels=tuple(_read_label(label) for label in row.get("labels", ())),
-        model_versions=row.get("model_versions", {}),
-        metadata=row.get("metadata", {}),
-    )
+    return convert(_plain(row), Image)
 
 
 def read_summary(row: Row) -> Summary:
-    return Summary(
-        source_file=row["source_file"],
-        status=Status(row["status"]),
-        reason=row.get("reason"),
-        labelled_at=row.get("labelled_at"),
-        top_labels=tuple(
-            TopLabel(label["name"], float(label["confidence"])) for label in row.get("top_labels", ())
-        ),
-    )
+    return convert(_plain(row), Summary)
 
 
 def is_expired(row: Row, now: datetime) -> bool:
@@ -192,26 +182,19 @@ def is_expired(row: Row, now: datetime) -> bool:
     return expires_at is not None and expires_at <= now.timestamp()
 
 
-def _read_label(label: Row) -> Label:
-    return Label(
-        name=label["name"],
-        confidence=float(label["confidence"]),
-        categories=tuple(label["categories"]),
-        parents=tuple(label["parents"]),
-        aliases=tuple(label["aliases"]),
-        instances=tuple(_read_instance(instance) for instance in label["instances"]),
-    )
-
-
-def _read_instance(instance: Row) -> Instance:
-    sides = {side: float(share) for side, share in instance["box"].items()}
-    return Instance(float(instance["confidence"]), Box(**sides))
+def _plain(value: Any) -> Any:
+    """DynamoDB's numbers as Python's."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _storable(value: Any) -> Any:
     """DynamoDB's serialiser takes neither floats nor tuples."""
     if isinstance(value, float):
-        return Decimal(str(value)) if abs(value) >= SMALLEST else Decimal(0)
+        return Decimal(str(value)) if SMALLEST <= abs(value) <= LARGEST else Decimal(0)  # NaN is neither
     if isinstance(value, Mapping):
         return {name: _storable(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -9,9 +9,14 @@ import boto3
 from botocore.config import Config
 
 from chalicelib.bucket import Bucket
+from chalicelib.conversion import Converter
+from chalicelib.detection import Detection
+from chalicelib.functions import LabellingFunction
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
+from chalicelib.model import Detector, Recipe
 from chalicelib.rekognition import Rekognition
+from chalicelib.relabelling import Relabelling
 from chalicelib.settings import Settings
 from chalicelib.store import Store
 from chalicelib.uploads import Uploads
@@ -25,6 +30,7 @@ PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard"
 REKOGNITION_PATIENCE = Config(
     connect_timeout=1, read_timeout=9, retries={"mode": "standard", "total_max_attempts": 3}
 )
+CONVERSION_SECONDS = 20.0  # more than twice what bench/conversion.md has measured
 # Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
 PRESIGNING = Config(
     signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
@@ -56,7 +62,37 @@ class Services:
 
     @cached_property
     def rekognition(self) -> Rekognition:
-        return Rekognition(self.session.client("rekognition", config=REKOGNITION_PATIENCE))
+        client = self.session.client("rekognition", config=REKOGNITION_PATIENCE)
+        return Rekognition(client, self.recipe)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        settings = self.settings
+        return Recipe(
+            detectors=frozenset(map(Detector, settings.detect)),
+            min_confidence=settings.min_confidence,
+            max_labels=settings.max_labels,
+            include_labels=settings.include_labels,
+            exclude_labels=settings.exclude_labels,
+            include_categories=settings.include_categories,
+            exclude_categories=settings.exclude_categories,
+            min_moderation_confidence=settings.min_moderation_confidence,
+            min_text_confidence=settings.min_text_confidence,
+            max_colors=settings.max_colors,
+        )
+
+    @cached_property
+    def detection(self) -> Detection:
+        settings = self.settings
+        return Detection(
+            self.bucket,
+            self.rekognition,
+            Converter(settings.max_pixels, settings.conversion_bytes, CONVERSION_SECONDS),
+            self.metrics,
+            settings.max_upload_bytes,
+            settings.max_pixels,
+            settings.flagging,
+        )
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -67,14 +103,21 @@ class Services:
         return Uploads(self.bucket, self.store, self.now, self.settings.upload_url_seconds)
 
     @cached_property
+    def labelling_function(self) -> LabellingFunction:
+        name = f"image-labeller-{self.settings.stage}-label_uploaded_image"
+        return LabellingFunction(self.session.client("lambda", config=PATIENCE), name)
+
+    @cached_property
+    def relabelling(self) -> Relabelling:
+        return Relabelling(self.bucket, self.store, self.labelling_function)
+
+    @cached_property
     def labelling(self) -> Labelling:
         return Labelling(
             self.bucket,
-            self.rekognition,
+            self.detection,
             self.store,
             self.metrics,
             self.now,
             self.settings.lease_seconds,
-            self.settings.min_confidence,
-            self.settings.max_labels,
         )

@@ -8,9 +8,18 @@ from dataclasses import dataclass, field
 from typing import Self
 
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
-MAX_LABEL_TIMEOUT = 150  # seconds: Lambda tries a last time 180 s after a crash, and the lease must be over
+MIN_LABEL_TIMEOUT = 120  # seconds, in which one attempt at a picture ends though every service hangs
+MAX_LABEL_TIMEOUT = 150  # Lambda tries a last time 180 s after a crash, and the lease must be over
 STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every metric, and part of names on AWS
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+DETECTORS = ("labels", "moderation", "text", "properties")
+MODERATIONS = ("off", "flag")
+# Rekognition's limits for filters: https://docs.aws.amazon.com/rekognition/latest/APIReference/API_GeneralLabelsSettings.html
+MAX_FILTERS, FILTER = 100, re.compile(r"[A-Za-z0-9àâèçñó'\-_(). ]{1,50}")
+TRIGGER = re.compile(r"([^:;=]+):\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)")
+MEGABYTE = 1024 * 1024
+OWN_MEGABYTES = 256  # of a function's memory, which conversions leave to it and to Lambda's runtime
+LEAST_MEGABYTES = 64  # for conversions, of which a small picture takes a third
 
 
 class SettingsError(Exception):
@@ -22,31 +31,82 @@ class Settings:
     stage: str
     images_bucket: str
     images_table: str
+    detect: tuple[str, ...] = ("labels", "moderation", "text")
     min_confidence: float = 50.0
     max_labels: int = 30
+    include_labels: tuple[str, ...] = ()
+    exclude_labels: tuple[str, ...] = ()
+    include_categories: tuple[str, ...] = ()
+    exclude_categories: tuple[str, ...] = ()
+    moderation: str = "flag"
+    moderation_labels: tuple[tuple[str, float], ...] = (
+        ("Explicit", 80.0),
+        ("Violence", 80.0),
+        ("Visually Disturbing", 80.0),
+        ("Hate Symbols", 80.0),
+    )
+    min_moderation_confidence: float = 50.0
+    min_text_confidence: float = 80.0
+    max_colors: int = 10
+    max_upload_bytes: int = 100 * MEGABYTE
+    max_pixels: int = 100_000_000
     upload_url_seconds: int = 900
-    label_timeout_seconds: int = 60
+    label_timeout_seconds: int = 120
     log_level: str = "INFO"
+    aws_lambda_function_memory_size: int = 2048  # megabytes
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Reads the environment; raises SettingsError with all its problems in one message."""
         variables = _Variables(environ)
+        detect = variables.several("DETECT", cls.detect, DETECTORS)
+        least_moderation = variables.number(
+            "MIN_MODERATION_CONFIDENCE", cls.min_moderation_confidence, 0, 100
+        )
         settings = cls(
             stage=variables.name("STAGE"),
             images_bucket=variables.text("IMAGES_BUCKET"),
             images_table=variables.text("IMAGES_TABLE"),
+            detect=detect,
             min_confidence=variables.number("MIN_CONFIDENCE", cls.min_confidence, 0, 100),
             max_labels=variables.whole("MAX_LABELS", cls.max_labels, 1, MAX_LABELS),
+            include_labels=variables.filters("INCLUDE_LABELS"),
+            exclude_labels=variables.filters("EXCLUDE_LABELS"),
+            include_categories=variables.filters("INCLUDE_CATEGORIES"),
+            exclude_categories=variables.filters("EXCLUDE_CATEGORIES"),
+            moderation=variables.moderation("MODERATION", cls.moderation, detect),
+            moderation_labels=variables.triggers(
+                "MODERATION_LABELS", cls.moderation_labels, least_moderation
+            ),
+            min_moderation_confidence=least_moderation,
+            min_text_confidence=variables.number("MIN_TEXT_CONFIDENCE", cls.min_text_confidence, 0, 100),
+            max_colors=variables.whole("MAX_COLORS", cls.max_colors, 1, 20),
+            max_upload_bytes=variables.whole(
+                "MAX_UPLOAD_BYTES", cls.max_upload_bytes, MEGABYTE, cls.max_upload_bytes
+            ),
+            max_pixels=variables.whole("MAX_PIXELS", cls.max_pixels, 1_000_000, cls.max_pixels),
             upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
             label_timeout_seconds=variables.whole(
-                "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, 60, MAX_LABEL_TIMEOUT
+                "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, MIN_LABEL_TIMEOUT, MAX_LABEL_TIMEOUT
             ),
             log_level=variables.choice("LOG_LEVEL", cls.log_level, LOG_LEVELS),
+            aws_lambda_function_memory_size=variables.whole(
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", cls.aws_lambda_function_memory_size, 128, 10_240
+            ),
         )
         if variables.problems:
             raise SettingsError("; ".join(variables.problems))
         return settings
+
+    @property
+    def flagging(self) -> dict[str, float]:
+        """The least confidence with which a name of the moderation taxonomy counts."""
+        return dict(self.moderation_labels) if self.moderation != "off" else {}
+
+    @property
+    def conversion_bytes(self) -> int:
+        """The memory that a conversion may take beside the function itself."""
+        return max(self.aws_lambda_function_memory_size - OWN_MEGABYTES, LEAST_MEGABYTES) * MEGABYTE
 
     @property
     def lease_seconds(self) -> int:
@@ -89,7 +149,7 @@ class _Variables:
         text = self.environ.get(name, "").strip()
         if not text:
             return default
-        if not (text.isascii() and text.isdigit() and len(text) < 9 and least <= int(text) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
             self.problems.append(f"{name} must be a whole number from {least} to {most}, not {text!r}")
             return default
         return int(text)
@@ -99,3 +159,48 @@ class _Variables:
         if value not in choices:
             self.problems.append(f"{name} must be one of {', '.join(choices)}, not {value!r}")
         return value
+
+    def several(self, name: str, default: tuple[str, ...], choices: tuple[str, ...]) -> tuple[str, ...]:
+        values = self._list(name) or default
+        if unknown := set(values) - set(choices):
+            self.problems.append(f"{name} takes {', '.join(choices)}, not {', '.join(sorted(unknown))}")
+        return tuple(choice for choice in choices if choice in values)
+
+    def filters(self, name: str) -> tuple[str, ...]:
+        values = self._list(name)
+        if len(values) > MAX_FILTERS:
+            self.problems.append(f"{name} may have {MAX_FILTERS} names, not {len(values)}")
+        self.problems += [
+            f"{name}: {value!r} is none of Rekognition's names"
+            for value in values
+            if not FILTER.fullmatch(value)
+        ]
+        return values
+
+    def moderation(self, name: str, default: str, detect: tuple[str, ...]) -> str:
+        """What is wanted must be detected; who does not say what he wants gets what can be had."""
+        if "moderation" in detect:
+            return self.choice(name, default, MODERATIONS)
+        wanted = self.choice(name, "off", MODERATIONS)
+        if wanted != "off":
+            self.problems.append(f"{name}={wanted} needs moderation in DETECT")
+        return wanted
+
+    def triggers(
+        self, name: str, default: tuple[tuple[str, float], ...], least: float
+    ) -> tuple[tuple[str, float], ...]:
+        """Names, each with the confidence that it takes: `Violence:80, Weapons:95`."""
+        return tuple(self._trigger(name, each, least) for each in self._list(name)) or default
+
+    def _trigger(self, name: str, text: str, least: float) -> tuple[str, float]:
+        parts = TRIGGER.fullmatch(text)
+        label, confidence = (parts[1].strip(), float(parts[2])) if parts else ("", math.inf)
+        if not label or confidence > 100:
+            self.problems.append(f"{name} must be like `Violence:80, Weapons:95`, not {text!r}")
+        if confidence < least:
+            self.problems.append(f"{name}: {text!r} is below MIN_MODERATION_CONFIDENCE, so it is never seen")
+        return label, confidence
+
+    def _list(self, name: str) -> tuple[str, ...]:
+        parts = (part.strip() for part in self.environ.get(name, "").split(","))
+        return tuple(dict.fromkeys(part for part in parts if part))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError
 from chalicelib import rows
 from chalicelib.aws_errors import Codes, error_code, translated
 from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
-from chalicelib.model import Answer, Claim, Image, Status, StoredObject, Summary, Upload
+from chalicelib.model import Answer, Claim, Image, Partial, Status, StoredObject, Summary, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,7 +38,7 @@ UNCLAIMED = Claim(run=None, committed_run=None, version=None, lease_until=0, lab
 EMPTY: rows.Row = {}
 
 T = TypeVar("T")
-Expected = Mapping[str, str | None]  # attributes that must be as expected; None: absent
+Expected = Mapping[str, str | EllipsisType | None]  # what attributes must be; None: absent; ...: present
 Position = tuple[str, ...]  # of an image in a list; empty before the first
 
 
@@ -82,24 +83,35 @@ class Store:
             "run_version": found.version,
             "lease_until": now.timestamp() + lease_seconds,
             "reason": None,
+            "relabel": None,  # who claims after it was asked for labels after it, by today's settings
             "expires_at": None,
         }
         return self._change(found.key, change, _as_read(row or UNCLAIMED), mark="run")
+
+    def ask_again(self, source_file: str, token: str) -> bool:
+        """Lets the row answer for no version until the next claim; False if it answers for no picture."""
+        live = {"run": ..., "expires_at": None}  # neither an expected upload nor a tombstone
+        return self._change(source_file, {"relabel": token}, live, mark="relabel").won
 
     def fence(self, source_file: str, token: str, row: Claim) -> Attempt:
         """Marks the row, if it still is as it was read, so that whoever read it before has to look again."""
         return self._change(source_file, {"fence": token}, _as_read(row), mark="fence")
 
-    def release(self, source_file: str, run: str) -> None:
-        """Ends our lease, so that the next try need not wait for it; another run's stays as it is."""
-        self._change(source_file, {"lease_until": 0, "run": run}, {"run": run}, mark="run")
+    def release(self, source_file: str, run: str, row: Claim, partial: Partial) -> None:
+        """Ends our lease, so that the next try need not wait for it, and keeps what need not be asked again.
+
+        The row is as it was before we claimed it. One that is another run's by now stays as it is, and so
+        does what we have committed without hearing of it.
+        """
+        change = {"lease_until": 0, "run": run, **rows.partial_fields(partial)}
+        self._change(source_file, change, {"run": run, "committed_run": row.committed_run}, mark="run")
 
     def commit(
         self, found: StoredObject, run: str, answer: Answer, label_keys: Sequence[str], now: datetime
     ) -> bool:
         """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours."""
         fields = rows.answer_fields(found, run, answer, now)
-        change = {**fields, "lease_until": None, "expires_at": None}
+        change = {**fields, "lease_until": None, "expires_at": None, "partial": None}
         vanished = [key for key in label_keys if key not in fields["label_keys"]]
         in_the_way = self._transact(
             [
@@ -240,18 +252,20 @@ def _as_read(row: Claim) -> Expected:
 
 
 def _conditional(expected: Expected, names: rows.Row = EMPTY, values: rows.Row = EMPTY) -> dict[str, Any]:
-    tests = [
-        f"attribute_not_exists(#{name})" if value is None else f"#{name} = :expected_{name}"
-        for name, value in expected.items()
-    ]
-    values = {**values, **{f":expected_{name}": value for name, value in expected.items()}}
-    marshalled = rows.marshal(values)
+    texts = {f":expected_{name}": value for name, value in expected.items() if isinstance(value, str)}
+    marshalled = rows.marshal({**values, **texts})
     return {
-        "ConditionExpression": " AND ".join(tests),
+        "ConditionExpression": " AND ".join(_test(name, value) for name, value in expected.items()),
         "ExpressionAttributeNames": {**names, **{f"#{name}": name for name in expected}},
         **({"ExpressionAttributeValues": marshalled} if marshalled else {}),
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+
+
+def _test(name: str, value: str | EllipsisType | None) -> str:
+    if value is None:
+        return f"attribute_not_exists(#{name})"
+    return f"attribute_exists(#{name})" if value is ... else f"#{name} = :expected_{name}"
 
 
 def _in_the_way(cancelled: ClientError) -> Claim:

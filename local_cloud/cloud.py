@@ -93,6 +93,7 @@ class LocalCloud:
         )
         self._endpoint.on_object_event = self._pump.accept
         self._endpoint.on_write = self._pump.wake
+        self._endpoint.on_invocation = self._pump.invoke
         self._pump.start()
 
     def _read_object(self, bucket: str, key: str, version_id: str | None) -> bytes | None:

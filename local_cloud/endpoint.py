@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import socket
 import tempfile
 import threading
@@ -26,6 +27,7 @@ from local_cloud.s3_request import Environ, S3Request
 HOST = "127.0.0.1"
 _IN_MEMORY = 8 * 1024 * 1024
 _BLOCK = 1024 * 1024
+_INVOCATION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _READS = ("Get", "Query", "Scan", "Describe", "List", "Receive", "BatchGet", "TransactGet")
 _logger = logging.getLogger(__name__)
 
@@ -71,12 +73,14 @@ class Endpoint:
         rekognition: Rekognition | None = None,
         on_object_event: Callable[[ObjectEvent], None] = lambda _: None,
         on_write: Callable[[], None] = lambda: None,
+        on_invocation: Callable[[str, Any], bool] = lambda *_: False,
         clock: Clock | None = None,
         credentials: Credentials | None = None,
     ) -> None:
         moto_patches.apply()
         self.on_object_event = on_object_event
         self.on_write = on_write
+        self.on_invocation = on_invocation
         self._rekognition = rekognition
         self._port = port
         self._clock = clock or SystemClock()
@@ -136,6 +140,21 @@ class Endpoint:
             return _error(403, "AccessDenied", "moto's own controls are closed.")
         if _is_s3(environ):
             return self._answer_s3(S3Request(environ), body, chunked)
+        invoked = _INVOCATION.fullmatch(environ["PATH_INFO"])
+        if invoked and environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event":
+            return self._invoke(invoked[1], environ, body)
+        return self._run(environ)
+
+    def _invoke(self, function: str, environ: Environ, body: IO[bytes]) -> Response:
+        """An asynchronous invocation; of functions that are not run here moto knows more."""
+        try:
+            event = json.loads(body.read() or b"{}")
+        except ValueError:
+            refusal = json.dumps({"Type": "User", "message": "Could not parse request body into json."})
+            return Response(refusal, 400, {"x-amzn-ErrorType": "InvalidRequestContentException"})
+        if self.on_invocation(function, event):
+            return Response(b"", 202)
+        body.seek(0)
         return self._run(environ)
 
     def _recognise(self, target: str, body: bytes) -> Response:

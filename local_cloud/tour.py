@@ -21,7 +21,7 @@ from rich.table import Table
 from chalicelib.model import image_id
 from local_cloud.cloud import PROJECT, LocalCloud, stage_variables
 
-PICTURES = {".jpg", ".jpeg", ".png"}
+PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 PATIENCE = 60.0  # seconds for all samples together; the first picture waits until the detectors are loaded
 PENDING = {"processing", "queued"}
 

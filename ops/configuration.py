@@ -30,7 +30,7 @@ class Size:
 
 SIZES = {
     API_HANDLER: Size(timeout=29, memory=512),  # API Gateway waits no longer
-    LABELLER: Size(timeout=60, memory=1024),
+    LABELLER: Size(timeout=120, memory=2048),  # room for a conversion of any picture: bench/conversion.md
 }
 USUAL = Size(timeout=60, memory=512)
 

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.d
 os.environ.pop("AWS_PROFILE", None)
 
 from chalicelib.services import Services  # noqa: E402
-from chalicelib.settings import Settings  # noqa: E402
+from chalicelib.settings import DETECTORS, Settings  # noqa: E402
 from local_cloud import resources  # noqa: E402
 from local_cloud.endpoint import Endpoint  # noqa: E402
 from tests.api_client import ApiClient, served  # noqa: E402
@@ -52,10 +53,10 @@ def endpoint(scripted_rekognition: ScriptedRekognition) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def rekognition(scripted_rekognition: ScriptedRekognition) -> ScriptedRekognition:
-    scripted_rekognition.calls.clear()
-    scripted_rekognition.failures.clear()
-    return scripted_rekognition
+def rekognition(scripted_rekognition: ScriptedRekognition) -> Iterator[ScriptedRekognition]:
+    scripted_rekognition.reset()
+    yield scripted_rekognition
+    scripted_rekognition.reset()
 
 
 @pytest.fixture(scope="session")
@@ -74,10 +75,20 @@ def template(endpoint: Endpoint) -> str:
 
 @pytest.fixture
 def settings(session: boto3.Session, template: str) -> Settings:
-    """Settings for a stage that only this test has."""
+    """Settings for a stage that only this test has, where one detector is asked."""
     stage = f"t{secrets.token_hex(6)}"
     outputs = resources.create(session, stage, template)
-    return Settings(stage, images_bucket=outputs["ImagesBucket"], images_table=outputs["ImagesTable"])
+    return Settings(
+        stage,
+        images_bucket=outputs["ImagesBucket"],
+        images_table=outputs["ImagesTable"],
+        detect=("labels",),
+    )
+
+
+@pytest.fixture
+def all_detectors(settings: Settings) -> Settings:
+    return replace(settings, detect=DETECTORS)
 
 
 @pytest.fixture

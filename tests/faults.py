@@ -40,7 +40,7 @@ def after(act: Callable[[], object]) -> Step:
     return step
 
 
-def raising(error: Exception) -> Step:
+def raising(error: BaseException) -> Step:
     def step(_: AWSPreparedRequest) -> AWSResponse:
         raise error
 

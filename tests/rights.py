@@ -88,7 +88,12 @@ NEEDS: Mapping[str, Needs] = {
     "dynamodb.Query": _query,
     "dynamodb.TransactWriteItems": _transaction,
     "dynamodb.UpdateItem": _on_table("dynamodb:UpdateItem"),
+    "lambda.Invoke": lambda params: [
+        Right("lambda:InvokeFunction", arn("lambda", f"function:{params['FunctionName']}"))
+    ],
     "rekognition.DetectLabels": _detection("rekognition:DetectLabels"),
+    "rekognition.DetectModerationLabels": _detection("rekognition:DetectModerationLabels"),
+    "rekognition.DetectText": _detection("rekognition:DetectText"),
     "s3.DeleteObject": _on_object("s3:DeleteObject"),
     "s3.GetObject": _read,
     "s3.HeadObject": _read,

@@ -12,12 +12,31 @@ from hypothesis import strategies as st
 
 from chalicelib import api
 from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
-from chalicelib.model import VISIBLE, Image, Label, Status, Summary, Upload, is_object_key
+from chalicelib.model import (
+    VISIBLE,
+    Box,
+    Color,
+    Image,
+    Instance,
+    Label,
+    Line,
+    Moderation,
+    ModerationLabel,
+    Properties,
+    Region,
+    Status,
+    Summary,
+    Upload,
+    Word,
+    is_object_key,
+)
 from chalicelib.store import Listed
 
 Parameters = list[tuple[str, str]]
 
 MOMENT = "2026-01-02T03:04:05.678901Z~0123abcd"
+MAX_BYTES = 5_000_000
+TOO_MANY_BYTES = "size: a picture may have at most 5000000 bytes."
 LONGEST_KEY = 1024 * "\x01"
 
 
@@ -72,7 +91,7 @@ def refusal(attempt: Callable[..., object], *arguments: Any) -> tuple[int, str]:
 
 
 def upload_problem(body: bytes) -> tuple[int, str]:
-    return refusal(api.upload_request, request(body=body))
+    return refusal(api.upload_request, request(body=body), MAX_BYTES)
 
 
 BAD_CURSOR = (400, "cursor was changed or belongs to another query; start again without it.")
@@ -409,24 +428,24 @@ def test_no_query_string_is_a_crash(parameters: Parameters) -> None:
 EVERY_FIELD = {
     "filename": "Mein Hund.JPG",
     "content_type": "image/jpeg",
-    "size": 15 * 1024 * 1024,
+    "size": MAX_BYTES,
     "sha256": "0a" * 32,
     "metadata": {"camera-model": "X 100 V"},
 }
 
 
 def test_every_field_of_an_upload_request_is_taken() -> None:
-    asked = api.upload_request(request(body=json.dumps(EVERY_FIELD)))
+    asked = api.upload_request(request(body=json.dumps(EVERY_FIELD)), MAX_BYTES)
 
     assert asked.filename == "Mein Hund.JPG"
-    assert asked.upload == Upload("image/jpeg", 15 * 1024 * 1024, "0a" * 32, {"camera-model": "X 100 V"})
+    assert asked.upload == Upload("image/jpeg", MAX_BYTES, "0a" * 32, {"camera-model": "X 100 V"})
 
 
 @pytest.mark.parametrize(
     "body", [None, b"", b"{}", b' {"filename": null} '], ids=["none", "empty", "object", "null"]
 )
 def test_an_upload_request_may_say_nothing(body: bytes | None) -> None:
-    assert api.upload_request(request(body=body)) == api.UploadRequest()
+    assert api.upload_request(request(body=body), MAX_BYTES) == api.UploadRequest()
 
 
 @pytest.mark.parametrize(
@@ -472,8 +491,8 @@ def test_a_body_that_is_not_json_is_a_bad_request(body: bytes) -> None:
         pytest.param({"size": 5.5}, "Expected `int | null`, got `float` - at `$.size`", id="fraction"),
         pytest.param({"size": True}, "Expected `int | null`, got `bool` - at `$.size`", id="boolean"),
         pytest.param({"size": 0}, "Expected `int` >= 1 - at `$.size`", id="nothing"),
-        pytest.param({"size": 15728641}, "Expected `int` <= 15728640 - at `$.size`", id="a byte too many"),
-        pytest.param({"size": 10**400}, "Expected `int` <= 15728640 - at `$.size`", id="huge number"),
+        pytest.param({"size": MAX_BYTES + 1}, TOO_MANY_BYTES, id="a byte too many"),
+        pytest.param({"size": 10**400}, TOO_MANY_BYTES, id="huge number"),
         pytest.param(
             {"metadata": []}, "Expected `object`, got `array` - at `$.metadata`", id="metadata list"
         ),
@@ -535,7 +554,7 @@ def test_a_long_body_is_too_large() -> None:
 def test_the_longest_request_is_not_too_large() -> None:
     long = {"filename": "🐕" * 1024, "metadata": {f"{number:03}": "a" for number in range(500)}}
 
-    asked = api.upload_request(request(body=json.dumps(long)))
+    asked = api.upload_request(request(body=json.dumps(long)), MAX_BYTES)
 
     assert asked.upload.metadata == long["metadata"]
 
@@ -554,7 +573,7 @@ fields = st.sampled_from([*EVERY_FIELD, "x"])
 @settings(max_examples=200)
 def test_no_body_is_a_crash(body: bytes) -> None:
     try:
-        asked = api.upload_request(request(body=body))
+        asked = api.upload_request(request(body=body), MAX_BYTES)
     except api.Problem as problem:
         assert problem.status in (400, 422)  # noqa: PT017 - one of two right outcomes
     else:
@@ -567,6 +586,86 @@ AN_IMAGE = Image("car.png", Status.LABELLED, labels=(Label("Car", 98.71),))
 def etag_of(image: Image) -> str:
     tag: str = api.image(request(), image).headers["ETag"]
     return tag
+
+
+def test_an_image_is_rendered_whole() -> None:
+    box = Box(0.1, 0.2, 0.5, 0.4)
+    place = {"left": 0.1, "top": 0.2, "width": 0.5, "height": 0.4}
+    whole = Image(
+        source_file="car.png",
+        status=Status.LABELLED,
+        content_type="image/png",
+        size=48_123,
+        version_id="v1",
+        etag="e1",
+        uploaded_at="2026-01-02T03:04:01Z",
+        labelled_at="2026-01-02T03:04:05Z",
+        labels=(Label("Car", 98.71, ("Transport",), ("Vehicle",), ("Automobile",), (Instance(97.2, box),)),),
+        text=(Line("NO TAXI", 99.1, box, (Word("NO", 99.2, box), Word("TAXI", 99.0, box))),),
+        moderation=Moderation(True, (ModerationLabel("Weapons", 91.0, "Violence", 2),), ("Illustrated",)),
+        properties=Properties(
+            (Color("#008080", "teal", "green", 62.5),), 50.5, 60.5, 70.5, foreground=Region(sharpness=80.5)
+        ),
+        model_versions={"labels": "3.0", "moderation": "7.0", "text": "3.0"},
+        metadata={"by": "Ann"},
+    )
+
+    assert json.loads(api.image(request(), whole).body) == {
+        "image_id": "Y2FyLnBuZw",
+        "source_file": "car.png",
+        "status": "labelled",
+        "reason": None,
+        "content_type": "image/png",
+        "size": 48_123,
+        "version_id": "v1",
+        "etag": "e1",
+        "uploaded_at": "2026-01-02T03:04:01Z",
+        "labelled_at": "2026-01-02T03:04:05Z",
+        "labels": [
+            {
+                "name": "Car",
+                "confidence": 98.71,
+                "categories": ["Transport"],
+                "parents": ["Vehicle"],
+                "aliases": ["Automobile"],
+                "instances": [{"confidence": 97.2, "box": place}],
+            }
+        ],
+        "text": [
+            {
+                "line": "NO TAXI",
+                "confidence": 99.1,
+                "box": place,
+                "words": [
+                    {"word": "NO", "confidence": 99.2, "box": place},
+                    {"word": "TAXI", "confidence": 99.0, "box": place},
+                ],
+            }
+        ],
+        "moderation": {
+            "flagged": True,
+            "labels": [{"name": "Weapons", "confidence": 91.0, "parent": "Violence", "level": 2}],
+            "content_types": ["Illustrated"],
+        },
+        "properties": {
+            "dominant_colors": [
+                {"hex": "#008080", "css_color": "teal", "simplified_color": "green", "percent": 62.5}
+            ],
+            "sharpness": 50.5,
+            "brightness": 60.5,
+            "contrast": 70.5,
+            "foreground": {"dominant_colors": [], "sharpness": 80.5, "brightness": None, "contrast": None},
+            "background": None,
+        },
+        "model_versions": {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
+        "metadata": {"by": "Ann"},
+    }
+
+
+def test_what_no_detector_was_asked_for_is_null_but_labels_are_a_list() -> None:
+    body = json.loads(api.image(request(), Image("car.png", Status.LABELLED)).body)
+
+    assert (body["labels"], body["text"], body["moderation"], body["properties"]) == ([], None, None, None)
 
 
 def test_the_etag_changes_with_the_answer() -> None:

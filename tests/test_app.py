@@ -179,6 +179,12 @@ def gallery(
     return server
 
 
+def read(text: str, confidence: float) -> Any:
+    """A line of one word, as the scripted Rekognition reads it."""
+    where = {"confidence": confidence, "box": {"left": 0.1, "top": 0.2, "width": 0.5, "height": 0.25}}
+    return {"line": text, **where, "words": [{"word": text, **where}]}
+
+
 def problem(status: int, title: str, detail: str) -> dict[str, Any]:
     return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
@@ -240,7 +246,10 @@ def test_a_picture_is_answered_for_whole(gallery: ApiClient, gallery_services: S
             "uploaded_at": f"{stored['LastModified']:%Y-%m-%dT%H:%M:%SZ}",
             "labelled_at": "2026-01-02T03:04:05Z",
             "labels": [CAR_ANSWERED, WHEEL_ANSWERED],
-            "model_versions": {"labels": "3.0"},
+            "text": [read("Car", 98.71)],
+            "moderation": {"flagged": False, "labels": [], "content_types": []},
+            "properties": None,
+            "model_versions": {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
             "metadata": {},
         },
     )
@@ -716,6 +725,33 @@ def test_an_image_that_is_not_there_cannot_be_deleted(gallery: ApiClient) -> Non
     assert (answer.status, answer.body) == (404, problem(404, "Not Found", "There is no such image."))
 
 
+def test_an_image_is_labelled_again(
+    uploader: Uploader, api: ApiClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def invoke(_: str, event: Any) -> bool:
+        uploader.records.extend(event["Records"])
+        return True
+
+    monkeypatch.setattr(endpoint, "on_invocation", invoke)
+    uploader.label("a b.png", CAR)
+    before = api.get("images", image_id("a b.png")).body
+
+    asked = api.post("images", image_id("a b.png"), "relabel")
+    with log_lines() as lines:
+        uploader.deliver()
+
+    assert (asked.status, asked.body) == (202, {"image_id": image_id("a b.png"), "source_file": "a b.png"})
+    assert lines.facts("image", "outcome") == [{"image": "a b.png", "outcome": "labelled"}]
+    after = api.get("images", image_id("a b.png")).body
+    assert {**after, "labelled_at": None} == {**before, "labelled_at": None}
+
+
+def test_an_image_that_is_not_there_cannot_be_labelled_again(gallery: ApiClient) -> None:
+    answer = gallery.post("images", image_id("none"), "relabel")
+
+    assert (answer.status, answer.body) == (404, problem(404, "Not Found", "There is no such image."))
+
+
 URL = "http://127.0.0.1/"
 DYNAMODB_DOWN = {
     "500": json_error(500, "InternalServerError"),
@@ -744,6 +780,13 @@ BY_LOOK = ("s3.GetObject", "DELETE", "/images/bm9uZQ")
         pytest.param("dynamodb.Query", "GET", "/images", DYNAMODB_DOWN["500"], id="newest"),
         pytest.param("dynamodb.Query", "GET", "/labels/Dog/images", DYNAMODB_DOWN["500"], id="by label"),
         pytest.param("dynamodb.PutItem", "POST", "/images", DYNAMODB_DOWN["500"], id="an upload"),
+        pytest.param(
+            "dynamodb.UpdateItem",
+            "POST",
+            "/images/bm9uZQ/relabel",
+            DYNAMODB_DOWN["500"],
+            id="labelling again",
+        ),
         pytest.param(
             "s3.DeleteObject", "DELETE", f"/images/{image_id('🐕.png')}", S3_DOWN["500"], id="a deletion"
         ),
@@ -815,7 +858,7 @@ def test_a_record_that_fails_costs_its_neighbours_nothing(
 ) -> None:
     for key in ("a.png", "b.png", "c.png"):
         uploader.put(key, "Dog 90")
-    rekognition.failures.append((400, "AccessDeniedException"))
+    rekognition.failures["DetectLabels"].append((400, "AccessDeniedException"))
 
     with pytest.raises(ExceptionGroup) as raised:
         uploader.deliver()

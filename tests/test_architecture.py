@@ -16,17 +16,19 @@ from chalicelib.settings import Settings
 from tests.conftest import LOCAL, ROOT
 
 EDGE = {"api", "events"}
-USE_CASES = {"labelling", "uploads"}
-ADAPTERS = {"bucket", "conversion", "rekognition", "store"}
+USE_CASES = {"detection", "labelling", "relabelling", "uploads"}
+ADAPTERS = {"bucket", "conversion", "functions", "rekognition", "store"}
 PURE = {"model", "errors", "imaging", "settings", "stopwatch"}
 SUPPORT = {"aws_errors", "decoding", "log", "metrics", "rows"}
+COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
 
 MAY_IMPORT = {
     "app": {"services", "settings", "log"} | EDGE,
-    "services": ADAPTERS | USE_CASES | {"metrics", "settings"},
-    "api": {"model", "errors", "log", "rekognition", "stopwatch", "store", "uploads"},
+    "services": ADAPTERS | USE_CASES | {"metrics", "model", "settings"},
+    "api": {"model", "errors", "log", "stopwatch", "store", "uploads"},
     "events": {"log", "model"},
-    **{name: ADAPTERS | {"model", "errors", "imaging", "log", "metrics", "stopwatch"} for name in USE_CASES},
+    **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
+    "labelling": ADAPTERS | COMMON | {"detection"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
     "aws_errors": {"errors"},
     "decoding": {"errors", "imaging"},
@@ -94,6 +96,7 @@ def test_the_routes_are_these(app_module: ModuleType) -> None:
         ("GET", "/images"),
         ("GET", "/images/{image_id}"),
         ("DELETE", "/images/{image_id}"),
+        ("POST", "/images/{image_id}/relabel"),
         ("GET", "/images/{image_id}/labels/{label}"),
         ("GET", "/labels/{label}/images"),
     }

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import io
 import secrets
 import socket
 import threading
@@ -14,8 +15,8 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from chalicelib.bucket import HEAD_BYTES, Bucket
-from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
+from chalicelib.bucket import CHUNK_BYTES, DOWNLOAD_SECONDS, HEAD_BYTES, Bucket
+from chalicelib.errors import AccessLost, ObjectUnavailable, Retryable, ServiceFailed, Throttled
 from chalicelib.model import StoredObject, Upload
 from chalicelib.services import PRESIGNING
 from tests import faults
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
 NAME = f"look-{secrets.token_hex(6)}"
 URL = "https://s3.example"
+FOUND = StoredObject("car.png", "v1", "e", 100, None, datetime(2026, 1, 2, tzinfo=UTC), {}, b"")
 
 KEYS = [
     "a b.png",
@@ -332,6 +334,145 @@ def test_a_body_cut_in_mid_stream_is_a_failed_service(half_an_answer: str) -> No
 
     with pytest.raises(ServiceFailed):
         Bucket(client, "pictures").look("car.png")
+
+
+def test_a_download_cut_in_mid_stream_is_a_failed_service(half_an_answer: str) -> None:
+    client = boto3.client("s3", endpoint_url=half_an_answer, config=ONE_ATTEMPT)
+
+    with pytest.raises(ServiceFailed):
+        Bucket(client, "pictures").download(FOUND, io.BytesIO())
+
+
+@pytest.fixture
+def a_stalled_answer() -> Iterator[str]:
+    """The address of a server that falls silent in the middle of a body."""
+    headers = ["ETag: e", "Last-Modified: Fri, 02 Jan 2026 03:04:05 GMT", "Content-Length: 100"]
+    head = "\r\n".join(["HTTP/1.1 206 Partial Content", *headers, "", ""])
+    given_up = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(head.encode() + b"x" * 50)
+            given_up.wait(60)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        given_up.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda bucket: bucket.look("car.png"), lambda bucket: bucket.download(FOUND, io.BytesIO())],
+    ids=["look", "download"],
+)
+def test_a_body_that_stalls_is_a_failed_service(
+    read: Callable[[Bucket], object], a_stalled_answer: str
+) -> None:
+    hasty = ONE_ATTEMPT.merge(Config(read_timeout=0.1))
+    client = boto3.client("s3", endpoint_url=a_stalled_answer, config=hasty)
+
+    with pytest.raises(ServiceFailed):
+        read(Bucket(client, "pictures"))
+
+
+# Download
+
+
+def found_under(bucket: Bucket, key: str) -> StoredObject:
+    found = bucket.look(key)
+    assert found is not None
+    return found
+
+
+def downloaded(bucket: Bucket, found: StoredObject) -> bytes:
+    file = io.BytesIO()
+    bucket.download(found, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("size", [1, HEAD_BYTES + 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 7])
+def test_a_download_is_the_whole_of_the_version_that_was_seen(
+    size: int, bucket: Bucket, s3: "S3Client", key: str
+) -> None:
+    body = secrets.token_bytes(size)
+    s3.put_object(Bucket=NAME, Key=key, Body=body)
+    found = found_under(bucket, key)
+    s3.put_object(Bucket=NAME, Key=key, Body=b"what is there meanwhile")
+
+    assert downloaded(bucket, found) == body
+
+
+def test_an_exotic_key_is_downloaded(bucket: Bucket, s3: "S3Client") -> None:
+    key = f"{secrets.token_hex(6)}/a b+%2F🐶\n.png"
+    s3.put_object(Bucket=NAME, Key=key, Body=b"body")
+
+    assert downloaded(bucket, found_under(bucket, key)) == b"body"
+
+
+def test_without_versions_what_was_seen_is_downloaded_or_nothing(
+    client: "S3Client", unversioned: str, s3: "S3Client", key: str
+) -> None:
+    bucket = Bucket(client, unversioned)
+    s3.put_object(Bucket=unversioned, Key=key, Body=b"body")
+    found = found_under(bucket, key)
+
+    assert downloaded(bucket, found) == b"body"
+    s3.put_object(Bucket=unversioned, Key=key, Body=b"what is there meanwhile")
+    with pytest.raises(ObjectUnavailable):
+        downloaded(bucket, found)
+
+
+@pytest.mark.parametrize("versions", [True, False], ids=["versioned", "unversioned"])
+def test_what_is_gone_meanwhile_is_unavailable(
+    versions: bool, client: "S3Client", versioned: str, unversioned: str, s3: "S3Client", key: str
+) -> None:
+    bucket = Bucket(client, versioned if versions else unversioned)
+    version = s3.put_object(Bucket=bucket.name, Key=key, Body=b"body").get("VersionId")
+    found = found_under(bucket, key)
+    s3.delete_object(Bucket=bucket.name, Key=key, **({"VersionId": version} if version else {}))  # type: ignore[arg-type]
+
+    with pytest.raises(ObjectUnavailable):
+        downloaded(bucket, found)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "failure"),
+    [
+        (403, "InvalidObjectState", ObjectUnavailable),
+        (404, "NoSuchVersion", ObjectUnavailable),
+        (403, "AccessDenied", AccessLost),
+        (404, "NoSuchBucket", AccessLost),
+        (400, "KMS.DisabledException", AccessLost),
+        (503, "SlowDown", Throttled),
+        (500, "InternalError", ServiceFailed),
+    ],
+)
+def test_a_download_that_fails_is_told_by_its_class(
+    status: int, code: str, failure: type[Retryable], bucket: Bucket, client: "S3Client"
+) -> None:
+    plan(client, faults.xml_error(status, code))
+
+    with pytest.raises(Retryable) as raised:
+        downloaded(bucket, FOUND)
+
+    assert type(raised.value) is failure
+
+
+def test_a_download_that_takes_too_long_is_given_up(client: "S3Client", s3: "S3Client", key: str) -> None:
+    times = iter([0.0, DOWNLOAD_SECONDS, DOWNLOAD_SECONDS + 0.1])
+    bucket = Bucket(client, NAME, clock=lambda: next(times))
+    s3.put_object(Bucket=NAME, Key=key, Body=bytes(4 * CHUNK_BYTES))
+    file = io.BytesIO()
+
+    with pytest.raises(ServiceFailed, match="more than 20 seconds"):
+        bucket.download(found_under(bucket, key), file)
+
+    assert len(file.getvalue()) == 2 * CHUNK_BYTES
 
 
 DECLARED = Upload("image/png", 5, hashlib.sha256(b"bytes").hexdigest(), {"by": "Ann B.", "n": "1"})

@@ -121,14 +121,14 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
         api: "app.app",
         labeller: "app.label_uploaded_image",
     }
-    assert functions[labeller]["Timeout"] == 60
+    assert functions[labeller]["Timeout"] == 120
     for each in functions.values():
         assert each["Runtime"] == f"python{sys.version_info.major}.{sys.version_info.minor}"
         assert each["Environment"]["Variables"] == {
             "STAGE": STAGE,
             "IMAGES_BUCKET": outputs["ImagesBucket"],
             "IMAGES_TABLE": outputs["ImagesTable"],
-            "LABEL_TIMEOUT_SECONDS": "60",
+            "LABEL_TIMEOUT_SECONDS": "120",
         }
 
 

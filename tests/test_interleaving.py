@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -18,7 +19,7 @@ from tests.scripted_rekognition import ScriptedRekognition
 PREEMPTIONS, EXHAUSTIVE_PREEMPTIONS = 2, 4  # at most: few bugs need more to show
 
 Step = Callable[[Catalogue, str], object]
-current = threading.local()
+current: ContextVar["Worker"] = ContextVar("current")  # also in the threads of its detectors
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Worker:
         self._go.acquire()
 
     def _run(self) -> None:
-        current.worker = self
+        current.set(self)
         self.stop()
         try:
             self.before()
@@ -130,6 +131,10 @@ def settle(its: Catalogue, key: str) -> object:
     return its.services.labelling.label(key)
 
 
+def want_another_answer(its: Catalogue, key: str) -> object:
+    return its.services.store.ask_again(key, "wish")
+
+
 SCENARIOS: dict[str, tuple[list[Step], Step]] = {
     "a_new_picture_and_its_overwriting": ([put("Old 90", "Both 80")], put("New 90", "Both 85")),
     "a_new_picture_and_its_deletion": ([put("Old 90")], delete),
@@ -164,7 +169,7 @@ def two(settings: Settings, endpoint: Endpoint) -> tuple[Services, Services]:
     pair = Services(settings), Services(settings)
     for services in pair:
         short_circuit(services.session, endpoint)
-        services.session.events.register_first("before-send", lambda **_: current.worker.stop())
+        services.session.events.register_first("before-send", lambda **_: current.get().stop())
     return pair
 
 
@@ -204,3 +209,21 @@ def test_no_interleaving_of_a_duplicate_costs_a_second_call(
         assert catalogue.said(key) == catalogue.expected(key), choices
 
     assert set(rekognition.calls.values()) == {1}
+
+
+def test_no_interleaving_forgets_that_another_answer_is_wanted_or_asks_twice_for_it(
+    two: tuple[Services, Services],
+    catalogue: Catalogue,
+    rekognition: ScriptedRekognition,
+    preemptions: int,
+) -> None:
+    def start(key: str) -> list[Worker]:
+        put("Dog 90")(catalogue, key)
+        settle(catalogue, key)
+        return [Worker(two[0], key), Worker(two[1], key, before=lambda: want_another_answer(catalogue, key))]
+
+    for key, choices in interleavings(start, preemptions):
+        assert catalogue.said(key) == catalogue.expected(key), choices
+        assert "relabel" not in catalogue.rows(key)["image"], choices
+
+    assert set(rekognition.calls.values()) == {2}

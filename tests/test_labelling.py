@@ -1,6 +1,7 @@
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -8,19 +9,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib import rows
 from chalicelib.errors import AccessLost, Contended, InProgress, ObjectUnavailable, ServiceFailed, Throttled
-from chalicelib.labelling import LOOKS
-from chalicelib.model import Outcome
+from chalicelib.labelling import LOOKS, Labelling
+from chalicelib.model import Detector, Outcome
 from chalicelib.services import Services
+from chalicelib.settings import Settings
 from tests.catalogue import Catalogue, Rows
-from tests.faults import after, cancelled, json_error, lose_answer, plan, through, xml_error
+from tests.faults import after, cancelled, json_error, lose_answer, plan, raising, through, xml_error
 from tests.log_lines import log_lines
-from tests.pictures import picture
-from tests.scripted_rekognition import ScriptedRekognition
+from tests.pictures import ENCODERS, picture, quarters
+from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+
+BEHIND = {
+    LABELS: {Detector.LABELS, Detector.PROPERTIES},
+    MODERATION: {Detector.MODERATION},
+    TEXT: {Detector.TEXT},
+}
 
 Put = Callable[[str, bytes], str]
 Label = Callable[[str], Outcome]
@@ -118,7 +127,7 @@ def test_the_old_answer_can_be_read_until_the_new_one_is_committed(
     put("pet.png", picture("Dog 90"))
     label("pet.png")
     put("pet.png", picture("Cat 90"))
-    rekognition.failures += [(500, "InternalServerError")] * 3
+    rekognition.failures["DetectLabels"] += [(500, "InternalServerError")] * 3
 
     with pytest.raises(ServiceFailed):
         label("pet.png")
@@ -134,11 +143,10 @@ def test_the_old_answer_can_be_read_until_the_new_one_is_committed(
         pytest.param(b"", "empty", id="no_bytes"),
         pytest.param(b"x", "unsupported_format", id="one_byte"),
         pytest.param(b"This is no picture.", "unsupported_format", id="text"),
-        pytest.param(b"GIF89a" + bytes(100), "unsupported_format", id="gif"),
+        pytest.param(b"%PDF-1.7" + bytes(100), "unsupported_format", id="pdf"),
         pytest.param(picture(size=(79, 200)), "too_small", id="narrow_png"),
         pytest.param(picture(size=(200, 79), fmt="JPEG"), "too_small", id="flat_jpeg"),
-        pytest.param(picture(size=(10_001, 80)), "too_large", id="long_png"),
-        pytest.param(picture() + bytes(15 * 1024 * 1024), "too_large", id="over_15_mb"),
+        pytest.param(picture(size=(20_000, 5_001)), "too_large", id="over_100_million_pixels"),
     ],
 )
 def test_an_unfit_picture_has_failed_with_a_reason_and_no_call(
@@ -192,7 +200,7 @@ def test_what_rekognition_refuses_has_failed_and_is_not_asked_again(
     put: Put, label: Label, services: Services, rekognition: ScriptedRekognition
 ) -> None:
     put("torn.png", picture())
-    rekognition.failures.append((400, "InvalidImageFormatException"))
+    rekognition.failures["DetectLabels"].append((400, "InvalidImageFormatException"))
 
     outcomes = [label("torn.png"), label("torn.png")]
 
@@ -308,7 +316,7 @@ def test_what_a_retry_can_heal_is_raised_and_the_next_try_need_not_wait(
     rekognition: ScriptedRekognition,
 ) -> None:
     put("car.png", picture("Car 90"))
-    rekognition.failures += [(status, code)] * (1 if code == "AccessDeniedException" else 3)
+    rekognition.failures["DetectLabels"] += [(status, code)] * (1 if code == "AccessDeniedException" else 3)
 
     with pytest.raises(error):
         label("car.png")
@@ -323,7 +331,7 @@ def test_an_object_that_rekognition_cannot_read_and_is_there_is_tried_again(
     put: Put, label: Label, rekognition: ScriptedRekognition
 ) -> None:
     put("car.png", picture("Car 90"))
-    rekognition.failures.append((400, "InvalidS3ObjectException"))
+    rekognition.failures["DetectLabels"].append((400, "InvalidS3ObjectException"))
 
     with pytest.raises(ObjectUnavailable):
         label("car.png")
@@ -421,7 +429,7 @@ def test_a_release_that_fails_too_does_not_hide_what_failed_first(
     put: Put, label: Label, events: Any, rekognition: ScriptedRekognition
 ) -> None:
     put("car.png", picture("Car 90"))
-    rekognition.failures.append((400, "AccessDeniedException"))
+    rekognition.failures["DetectLabels"].append((400, "AccessDeniedException"))
     plan(events, "dynamodb.UpdateItem", through, *[json_error(500, "InternalServerError")] * 2)
 
     with pytest.raises(AccessLost):
@@ -489,7 +497,7 @@ def test_what_a_retry_can_heal_is_one_line_that_says_how_long_each_detector_took
     put: Put, label: Label, rekognition: ScriptedRekognition
 ) -> None:
     put("car.png", picture("Car 90"))
-    rekognition.failures.append((400, "AccessDeniedException"))
+    rekognition.failures["DetectLabels"].append((400, "AccessDeniedException"))
 
     with log_lines() as lines, pytest.raises(AccessLost) as raised:
         label("car.png")
@@ -518,7 +526,7 @@ def test_images_are_counted_by_outcome_and_billed_calls_by_detector(
 ) -> None:
     put("car.png", picture("Car 90"))
     put("notes.png", b"no picture")
-    rekognition.failures += [(500, "InternalServerError"), (400, "ThrottlingException")]
+    rekognition.failures["DetectLabels"] += [(500, "InternalServerError"), (400, "ThrottlingException")]
 
     for key in ("car.png", "car.png", "notes.png", "gone.png"):
         label(key)
@@ -537,7 +545,10 @@ def test_a_call_that_was_refused_or_failed_is_not_counted_as_billed(
 ) -> None:
     put("torn.png", picture())
     put("car.png", picture("Car 90"))
-    rekognition.failures += [(400, "InvalidImageFormatException"), (400, "AccessDeniedException")]
+    rekognition.failures["DetectLabels"] += [
+        (400, "InvalidImageFormatException"),
+        (400, "AccessDeniedException"),
+    ]
 
     label("torn.png")
     with pytest.raises(AccessLost):
@@ -556,6 +567,361 @@ def test_a_call_whose_answer_came_too_late_to_be_kept_is_billed_all_the_same(
     label("car.png")
 
     assert counted() == [("DetectorCalls", "labels"), ("Images", "superseded")]
+
+
+# With all detectors
+
+
+@pytest.fixture
+def thorough(all_detectors: Settings, rekognition: ScriptedRekognition) -> Services:
+    return Services(all_detectors)
+
+
+@pytest.fixture
+def kept(catalogue: Catalogue) -> Callable[[str], set[str]]:
+    """The detectors whose answers stand in the row for the next try."""
+
+    def kept(key: str) -> set[str]:
+        partial = rows.read_claim(catalogue.rows(key)["image"]).partial
+        return set(partial.findings.told) if partial else set()
+
+    return kept
+
+
+def answer_of(services: Services, key: str) -> Any:
+    """What the API would say of the picture: its status, and what each detector saw."""
+    image = services.store.image(key, services.now())
+    assert image is not None
+    return (
+        image.status,
+        [label.name for label in image.labels],
+        image.text and [line.line for line in image.text],
+        image.moderation and [label.name for label in image.moderation.labels],
+        image.properties and image.properties.sharpness,
+    )
+
+
+def test_all_detectors_take_one_get_three_calls_and_two_writes(put: Put, thorough: Services) -> None:
+    sent: list[str] = []
+    thorough.session.events.register("before-call", lambda model, **_: sent.append(model.name))
+    put("car.png", picture("Car 98.5", "Violence 91"))
+
+    outcome = thorough.labelling.label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert sent[:2] == ["GetObject", "UpdateItem"]
+    assert set(sent[2:5]) == {LABELS, MODERATION, TEXT}
+    assert sent[5:] == ["TransactWriteItems"]
+    names = ["Car", "Violence"]
+    assert answer_of(thorough, "car.png") == ("labelled", names, names, ["Violence"], 50.5)
+
+
+@pytest.mark.parametrize("throttled", [LABELS, MODERATION, TEXT])
+def test_what_answered_is_kept_when_another_is_throttled_and_not_paid_for_again(
+    throttled: str,
+    put: Put,
+    thorough: Services,
+    rekognition: ScriptedRekognition,
+    catalogue: Catalogue,
+    kept: Callable[[str], set[str]],
+) -> None:
+    put("car.png", picture("Car 98.5", "Violence 91"))
+    rekognition.failures[throttled] += [(400, "ThrottlingException")] * 3
+    with pytest.raises(Throttled):
+        thorough.labelling.label("car.png")
+    between = answer_of(thorough, "car.png")
+    kept_between = kept("car.png")
+    first = rekognition.asked
+    rekognition.calls.clear()
+
+    outcomes = [thorough.labelling.label("car.png"), thorough.labelling.label("car.png")]
+
+    assert outcomes == [Outcome.LABELLED, Outcome.DUPLICATE]
+    assert first == {LABELS: 1, MODERATION: 1, TEXT: 1, throttled: 3}
+    assert rekognition.asked == {throttled: 1}
+    assert between == ("processing", [], None, None, None)
+    assert kept_between == set(Detector) - BEHIND[throttled]
+    assert kept("car.png") == set()
+    names = ["Car", "Violence"]
+    assert answer_of(thorough, "car.png") == ("labelled", names, names, ["Violence"], 50.5)
+    assert catalogue.said("car.png") == catalogue.expected("car.png")
+
+
+def test_one_after_the_other_may_fail_and_nothing_is_paid_for_twice(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    denied = (400, "AccessDeniedException")
+    rekognition.failures |= {LABELS: [denied], MODERATION: [denied] * 2, TEXT: [denied] * 3}
+
+    for _ in range(3):
+        with pytest.raises(AccessLost):
+            thorough.labelling.label("car.png")
+    outcome = thorough.labelling.label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: 2, MODERATION: 3, TEXT: 4}
+
+
+def test_when_only_the_commit_fails_no_detector_is_asked_again(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    plan(thorough.session.events, "dynamodb.TransactWriteItems", *[cancelled("ThrottlingError")] * 5)
+    with pytest.raises(Throttled):
+        thorough.labelling.label("car.png")
+
+    outcome = thorough.labelling.label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1, TEXT: 1}
+
+
+def test_a_crash_costs_only_what_was_asked_since_the_last_try(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    rekognition.failures[TEXT].append((400, "AccessDeniedException"))
+    crash = plan_crash(thorough, "dynamodb.TransactWriteItems")
+    with pytest.raises(AccessLost):
+        thorough.labelling.label("car.png")
+    with pytest.raises(crash):
+        thorough.labelling.label("car.png")
+    rekognition.calls.clear()
+
+    outcomes = [thorough.labelling.label("car.png"), after_the_lease(thorough).label("car.png")]
+
+    assert outcomes == [Outcome.IN_PROGRESS, Outcome.LABELLED]
+    assert rekognition.asked == {TEXT: 1}
+
+
+def test_a_crash_of_one_detector_is_a_crash(put: Put, thorough: Services) -> None:
+    put("car.png", picture("Car 98.5"))
+    crash = plan_crash(thorough, "rekognition.DetectText")
+
+    with pytest.raises(crash):
+        thorough.labelling.label("car.png")
+
+    assert thorough.labelling.label("car.png") is Outcome.IN_PROGRESS
+    assert after_the_lease(thorough).label("car.png") is Outcome.LABELLED
+
+
+def test_a_bug_in_one_detector_costs_nothing_of_what_the_others_answered(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    rekognition.failures[TEXT].append((400, "SomethingNew"))
+    with pytest.raises(ClientError, match="SomethingNew"):
+        thorough.labelling.label("car.png")
+
+    outcome = thorough.labelling.label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1, TEXT: 2}
+
+
+def test_what_was_kept_of_a_version_says_nothing_of_the_next(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition, kept: Callable[[str], set[str]]
+) -> None:
+    put("pet.png", picture("Dog 90"))
+    rekognition.failures[TEXT].append((400, "AccessDeniedException"))
+    with pytest.raises(AccessLost):
+        thorough.labelling.label("pet.png")
+    version = put("pet.png", picture("Cat 90"))
+    rekognition.calls.clear()
+
+    outcome = thorough.labelling.label("pet.png")
+
+    assert outcome is Outcome.LABELLED
+    assert rekognition.calls == {(call, "pet.png", version): 1 for call in (LABELS, MODERATION, TEXT)}
+    assert answer_of(thorough, "pet.png") == ("labelled", ["Cat"], ["Cat"], [], 50.5)
+    assert kept("pet.png") == set()
+
+
+def test_what_was_kept_still_serves_a_version_that_is_current_again(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition, delete: Callable[..., object]
+) -> None:
+    put("pet.png", picture("Dog 90"))
+    rekognition.failures[TEXT].append((400, "AccessDeniedException"))
+    with pytest.raises(AccessLost):
+        thorough.labelling.label("pet.png")
+    version = put("pet.png", picture("Cat 90"))
+    delete(Key="pet.png", VersionId=version)
+    rekognition.calls.clear()
+
+    outcome = thorough.labelling.label("pet.png")
+
+    assert outcome is Outcome.LABELLED
+    assert rekognition.asked == {TEXT: 1}
+
+
+def test_what_was_kept_does_not_answer_another_question(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 98.5", "Wheel 55"))
+    rekognition.failures[TEXT].append((400, "AccessDeniedException"))
+    with pytest.raises(AccessLost):
+        thorough.labelling.label("car.png")
+    rekognition.calls.clear()
+    stricter = Services(replace(thorough.settings, min_confidence=60.0))
+
+    outcome = stricter.labelling.label("car.png")
+
+    assert outcome is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1, TEXT: 1}
+    assert answer_of(stricter, "car.png")[1] == ["Car"]
+
+
+def test_what_was_kept_goes_with_the_object(
+    put: Put,
+    thorough: Services,
+    rekognition: ScriptedRekognition,
+    delete: Callable[..., object],
+    catalogue: Catalogue,
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    rekognition.failures[TEXT].append((400, "AccessDeniedException"))
+    with pytest.raises(AccessLost):
+        thorough.labelling.label("car.png")
+    delete(Key="car.png")
+
+    outcome = thorough.labelling.label("car.png")
+
+    assert outcome is Outcome.REMOVED
+    assert "partial" not in catalogue.rows("car.png")["image"]
+
+
+def test_the_old_answer_stands_whole_beside_what_is_kept_of_the_new_one(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition, kept: Callable[[str], set[str]]
+) -> None:
+    put("pet.png", picture("Dog 90"))
+    thorough.labelling.label("pet.png")
+    put("pet.png", picture("Cat 90"))
+    rekognition.failures[LABELS].append((400, "AccessDeniedException"))
+
+    with pytest.raises(AccessLost):
+        thorough.labelling.label("pet.png")
+
+    assert kept("pet.png") == {Detector.MODERATION, Detector.TEXT}
+    assert answer_of(thorough, "pet.png") == ("processing", ["Dog"], ["Dog"], [], 50.5)
+
+
+@pytest.mark.parametrize("refusing", [LABELS, MODERATION, TEXT])
+def test_what_one_detector_refuses_has_failed(
+    refusing: str, put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("torn.png", picture("Car 98.5"))
+    others = {LABELS, MODERATION, TEXT} - {refusing}
+    rekognition.failures[refusing].append((400, "InvalidImageFormatException"))
+    rekognition.failures[min(others)].append((400, "AccessDeniedException"))
+
+    outcomes = [thorough.labelling.label("torn.png"), thorough.labelling.label("torn.png")]
+
+    image = thorough.store.image("torn.png", thorough.now())
+    assert image is not None
+    assert (image.status, image.reason) == ("failed", "unreadable")
+    assert answer_of(thorough, "torn.png") == ("failed", [], None, None, None)
+    assert outcomes == [Outcome.FAILED, Outcome.DUPLICATE]
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1, TEXT: 1}
+
+
+def test_an_object_deleted_while_it_is_looked_at_is_removed_whatever_else_failed(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition, catalogue: Catalogue
+) -> None:
+    put("car.png", picture("Car 90"))
+    rekognition.failures[LABELS].append((400, "AccessDeniedException"))
+    step = after(lambda: delete_for_good(catalogue, "car.png"))
+    plan(thorough.session.events, "rekognition.DetectText", step)
+
+    outcome = thorough.labelling.label("car.png")
+
+    assert outcome is Outcome.REMOVED
+    assert catalogue.said("car.png") == catalogue.expected("car.png")
+
+
+def test_an_object_overwritten_before_its_download_is_looked_at_anew(
+    put: Put, thorough: Services, catalogue: Catalogue, rekognition: ScriptedRekognition
+) -> None:
+    put("pet", ENCODERS["image/webp"](quarters()))
+
+    def overwrite() -> None:
+        delete_for_good(catalogue, "pet")
+        put("pet", picture("Cat 90"))
+
+    plan(thorough.session.events, "s3.GetObject", through, after(overwrite))
+
+    outcome = thorough.labelling.label("pet")
+
+    assert outcome is Outcome.LABELLED
+    assert answer_of(thorough, "pet") == ("labelled", ["Cat"], ["Cat"], [], 50.5)
+    assert rekognition.sent == []
+
+
+@pytest.mark.parametrize("content_type", ENCODERS)
+def test_a_picture_of_any_format_is_labelled_as_what_it_is(
+    content_type: str, put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    rekognition.answers[LABELS] = {"Labels": [{"Name": "Dog", "Confidence": 90.5}], "ImageProperties": {}}
+    put("upload.bin", ENCODERS[content_type](quarters()))
+
+    outcome = thorough.labelling.label("upload.bin")
+
+    image = thorough.store.image("upload.bin", thorough.now())
+    assert image is not None
+    assert (outcome, image.status, image.content_type) == (Outcome.LABELLED, "labelled", content_type)
+    assert [(each.name, each.confidence) for each in image.labels] == [("Dog", 90.5)]
+
+
+def test_a_line_says_how_long_each_detector_took(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    rekognition.failures[TEXT].append((400, "AccessDeniedException"))
+
+    with log_lines() as lines:
+        with pytest.raises(AccessLost):
+            thorough.labelling.label("car.png")
+        thorough.labelling.label("car.png")
+
+    assert [set(line["detectors"]) for line in lines.all] == [set(Detector), {"text"}]
+
+
+def test_a_detector_that_is_not_asked_again_is_not_counted_again(
+    put: Put,
+    thorough: Services,
+    rekognition: ScriptedRekognition,
+    counted: Callable[[], list[tuple[str, str]]],
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    rekognition.failures[TEXT].append((400, "AccessDeniedException"))
+
+    with pytest.raises(AccessLost):
+        thorough.labelling.label("car.png")
+    thorough.labelling.label("car.png")
+
+    assert counted() == [
+        ("DetectorCalls", "labels"),
+        ("DetectorCalls", "properties"),
+        ("DetectorCalls", "moderation"),
+        ("Images", "access_lost"),
+        ("DetectorCalls", "text"),
+        ("Images", "labelled"),
+    ]
+
+
+class CrashError(BaseException):
+    """What no code of ours may catch."""
+
+
+def plan_crash(services: Services, operation: str) -> type[CrashError]:
+    """The next such call never comes back."""
+    plan(services.session.events, operation, raising(CrashError()))
+    return CrashError
+
+
+def after_the_lease(services: Services) -> Labelling:
+    later = timedelta(seconds=services.settings.lease_seconds + 1)
+    return replace(services.labelling, now=lambda: services.now() + later)
 
 
 def without_fence(rows: Rows) -> Rows:

@@ -16,9 +16,12 @@ from typing import Any
 
 import pytest
 import requests
+from PIL import Image
 
 from chalicelib.model import image_id
 from tests.api_client import Answer, ApiClient
+from tests.local_cloud.recognition.drawing import sample, write
+from tests.pictures import ORIENTATION, encoded
 from tests.running_cloud import ROOT, RunningCloud, free_port, running_cloud
 
 PATIENCE = 30.0  # seconds until something that is under way has happened
@@ -103,6 +106,49 @@ def test_the_samples_show_what_anybody_sees_in_them(cloud: RunningCloud) -> None
     assert "moto" not in cloud.output.lower()
 
 
+def test_text_is_read_and_a_moderation_mark_flags_the_picture(
+    cloud: RunningCloud, aws: Aws, tmp_path: Path
+) -> None:
+    path = tmp_path / "sign.jpg"
+    write("NO PARKING", "moderation: Weapons").save(path)
+    aws("s3", "cp", str(path), f"s3://{cloud.bucket}/sign.jpg")
+
+    image = labelled(cloud.api, "sign.jpg").body
+
+    [sign, _] = image["text"]
+    assert (sign["line"], [word["word"] for word in sign["words"]]) == ("NO PARKING", ["NO", "PARKING"])
+    assert sign["box"]["top"] < 0.1 < sign["box"]["top"] + sign["box"]["height"]
+    assert image["moderation"] == {
+        "flagged": True,
+        "labels": [
+            {"name": "Weapons", "confidence": 99.0, "parent": "Violence", "level": 2},
+            {"name": "Violence", "confidence": 99.0, "parent": None, "level": 1},
+        ],
+        "content_types": [],
+    }
+    assert (image["properties"], image["model_versions"].keys()) == (None, {"labels", "moderation", "text"})
+
+
+@pytest.mark.parametrize("fmt", ["WEBP", "HEIF"])
+def test_a_picture_as_browsers_and_phones_make_them_is_seen_upright(
+    fmt: str, cloud: RunningCloud, aws: Aws, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # stored on its side
+    stored = sample("astronaut.png").transpose(Image.Transpose.ROTATE_90)
+    path = tmp_path / f"eileen.{fmt.lower()}"
+    path.write_bytes(encoded(stored, fmt, exif=exif.tobytes()))
+    aws("s3", "cp", str(path), f"s3://{cloud.bucket}/{path.name}")
+
+    image = labelled(cloud.api, path.name)
+
+    assert image.body["content_type"] == {"WEBP": "image/webp", "HEIF": "image/heic"}[fmt]
+    [face] = cloud.api.get("images", image_id(path.name), "labels", "face").body["instances"]
+    box = face["box"]
+    assert box["left"] < 0.44 < box["left"] + box["width"]
+    assert box["top"] < 0.22 < box["top"] + box["height"]
+
+
 def test_the_printed_commands_work_to_the_letter(cloud: RunningCloud) -> None:
     export, upload, *asking, announce, put = cloud.commands
     uploaded = _shell(cloud, f"{export}\n{upload}")
@@ -145,6 +191,19 @@ def test_what_is_removed_with_the_command_line_is_gone(cloud: RunningCloud, aws:
         lambda: cloud.api.get("images", image_id("cat.png")), lambda answer: answer.status == 404
     )
     assert gone.body["detail"] == "There is no such image."
+
+
+def test_a_picture_is_labelled_again_when_asked(cloud: RunningCloud, aws: Aws) -> None:
+    aws("s3", "cp", "samples/rocket.jpg", f"s3://{cloud.bucket}/again.jpg")
+    labelled(cloud.api, "again.jpg")
+    before = cloud.output.count("again.jpg: labelled")
+
+    asked = cloud.api.post("images", image_id("again.jpg"), "relabel")
+
+    assert asked.status == 202
+    eventually(
+        lambda: cloud.api.get("health"), lambda _: cloud.output.count("again.jpg: labelled") == before + 1
+    )
 
 
 def test_the_table_can_be_queried_by_source_file(cloud: RunningCloud, aws: Aws) -> None:

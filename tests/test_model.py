@@ -1,5 +1,6 @@
 import base64
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,21 +10,34 @@ from hypothesis import strategies as st
 from chalicelib.model import (
     MAX_BOXES,
     MAX_LABEL_BYTES,
+    MAX_NAME,
     VISIBLE,
     Box,
     Claim,
+    Detector,
+    Findings,
     Image,
     Instance,
     Label,
+    Line,
+    Moderation,
+    ModerationLabel,
+    Partial,
+    Properties,
+    Recipe,
     Status,
     StoredObject,
     Summary,
     TopLabel,
+    Word,
     image_id,
+    is_flagged,
     is_object_key,
     label_key,
     source_file,
-    storable,
+    storable_labels,
+    storable_moderation,
+    storable_text,
     top_labels,
 )
 
@@ -140,29 +154,29 @@ def test_a_long_label_key_ends_between_characters() -> None:
 def test_the_most_confident_labels_are_stored() -> None:
     labels = tuple(Label(f"L{confidence}", confidence) for confidence in (60.0, 90.0, 70.0, 80.0))
 
-    assert storable(labels, 2) == (Label("L90.0", 90.0), Label("L80.0", 80.0))
+    assert storable_labels(labels, 2) == (Label("L90.0", 90.0), Label("L80.0", 80.0))
 
 
 def test_of_labels_with_one_key_the_most_confident_is_stored() -> None:
     labels = (Label("dog", 60.0), Label("Dog", 90.0), Label("Cat", 70.0), Label("DOG", 80.0))
 
-    assert storable(labels, 3) == (Label("Dog", 90.0), Label("Cat", 70.0))
+    assert storable_labels(labels, 3) == (Label("Dog", 90.0), Label("Cat", 70.0))
 
 
 def test_labels_that_share_a_key_do_not_crowd_out_others() -> None:
     labels = (Label("Dog", 90.0), Label("dog", 89.0), Label("Cat", 50.0))
 
-    assert storable(labels, 2) == (Label("Dog", 90.0), Label("Cat", 50.0))
+    assert storable_labels(labels, 2) == (Label("Dog", 90.0), Label("Cat", 50.0))
 
 
 def test_boxes_beyond_what_a_row_holds_are_cut_from_the_least_confident_labels() -> None:
-    labels = (with_boxes("Leaf", 60.0, 500), with_boxes("Tree", 90.0, 700), with_boxes("Twig", 50.0, 1))
+    labels = (with_boxes("Leaf", 60.0, 300), with_boxes("Tree", 90.0, 150), with_boxes("Twig", 50.0, 1))
 
-    stored = storable(labels, 10)
+    stored = storable_labels(labels, 10)
 
     assert [(label.name, len(label.instances)) for label in stored] == [
-        ("Tree", 700),
-        ("Leaf", MAX_BOXES - 700),
+        ("Tree", 150),
+        ("Leaf", MAX_BOXES - 150),
         ("Twig", 0),
     ]
 
@@ -170,7 +184,7 @@ def test_boxes_beyond_what_a_row_holds_are_cut_from_the_least_confident_labels()
 def test_the_first_boxes_of_a_label_stay() -> None:
     tree = with_boxes("Tree", 90.0, MAX_BOXES + 5)
 
-    assert storable((tree,), 1) == (with_boxes("Tree", 90.0, MAX_BOXES),)
+    assert storable_labels((tree,), 1) == (with_boxes("Tree", 90.0, MAX_BOXES),)
 
 
 @given(
@@ -182,14 +196,158 @@ def test_what_is_storable_is_distinct_ordered_and_within_bounds(
 ) -> None:
     labels = tuple(with_boxes(name, confidence, boxes) for name, confidence, boxes in specs)
 
-    stored = storable(labels, most)
+    stored = storable_labels(labels, most)
 
     keys = [label_key(label.name) for label in stored]
     assert len(stored) == min(most, len({label_key(name) for name, _, _ in specs}))
     assert len(keys) == len(set(keys))
     assert [label.confidence for label in stored] == sorted((s.confidence for s in stored), reverse=True)
     assert sum(len(label.instances) for label in stored) <= MAX_BOXES
-    assert storable(stored, most) == stored
+    assert storable_labels(stored, most) == stored
+
+
+def test_a_long_name_is_cut_and_found_as_it_was() -> None:
+    name = "\N{LATIN CAPITAL LETTER E WITH ACUTE}" * MAX_NAME
+
+    [label] = storable_labels([Label(name + "x", 90.0)], 1)
+
+    assert label.name == name
+    assert label_key(label.name) == label_key(unicodedata.normalize("NFD", name + "x"))
+
+
+def test_what_a_row_has_no_room_for_costs_what_comes_after_it_nothing() -> None:
+    chatty = Label("Chatty", 95.0, aliases=("alias " * 20_000,))
+
+    assert storable_labels([chatty, Label("Dog", 90.0)], 2) == (Label("Dog", 90.0),)
+
+
+def test_all_that_detect_text_can_tell_fits_a_row() -> None:
+    box = Box(*[0.30000001192092896] * 4)
+    word = Word("Donaudampfschiff", 99.12345886230469, box)
+    lines = (Line(word.word, word.confidence, box, (word,)),) * 100
+
+    assert storable_text(lines) == lines
+
+
+def test_the_first_of_too_many_lines_are_stored() -> None:
+    lines = [Line(f"{number} {'word ' * 1000}", 99.0, Box(0, 0, 1, 1)) for number in range(20)]
+
+    stored = storable_text(lines)
+
+    assert 1 < len(stored) < 20
+    assert list(stored) == lines[: len(stored)]
+
+
+def test_the_whole_taxonomy_of_moderation_fits_a_row() -> None:
+    label = ModerationLabel("Exposed Female Genitalia", 99.12345886230469, "Explicit Nudity", 3)
+    moderation = Moderation(True, (label,) * 80, ("Animated", "Illustrated"))
+
+    assert storable_moderation(moderation) == moderation
+
+
+def test_too_many_labels_of_moderation_are_cut() -> None:
+    moderation = Moderation(True, (ModerationLabel("Violence", 99.0, None, 1),) * 999, ("Animated",))
+
+    stored = storable_moderation(moderation)
+
+    assert 80 < len(stored.labels) < 999
+    assert replace(stored, labels=moderation.labels) == moderation
+
+
+def test_findings_that_come_later_join_those_before() -> None:
+    before = Findings(labels=(Label("Dog", 90.0),), text=(), model_versions={"labels": "3.0", "text": "3.0"})
+    later = Findings(text=None, properties=Properties(), model_versions={"labels": "3.1"})
+
+    assert before | later == Findings(
+        labels=(Label("Dog", 90.0),),
+        text=(),
+        properties=Properties(),
+        model_versions={"labels": "3.1", "text": "3.0"},
+    )
+    assert (before | later).told == {Detector.LABELS, Detector.TEXT, Detector.PROPERTIES}
+
+
+def test_nothing_is_told_without_an_answer() -> None:
+    assert Findings().told == set()
+
+
+OTHERS = {
+    "detectors": frozenset({Detector.TEXT}),
+    "min_confidence": 50.5,
+    "max_labels": 31,
+    "include_labels": ("Dog",),
+    "exclude_labels": ("Dog",),
+    "include_categories": ("Dog",),
+    "exclude_categories": ("Dog",),
+    "min_moderation_confidence": 50.5,
+    "min_text_confidence": 80.5,
+    "max_colors": 11,
+}
+
+
+def test_every_other_question_has_another_fingerprint() -> None:
+    assert set(OTHERS) == set(vars(Recipe()))
+
+    fingerprints = {replace(Recipe(), **{name: value}).fingerprint for name, value in OTHERS.items()}  # type: ignore[arg-type]
+
+    assert len(fingerprints | {Recipe().fingerprint}) == len(OTHERS) + 1
+
+
+def test_a_fingerprint_is_the_same_in_every_process() -> None:
+    detectors = [Detector.TEXT, Detector.MODERATION, Detector.LABELS]  # a set's order differs by process
+
+    assert Recipe(frozenset(detectors)).fingerprint == Recipe(frozenset(reversed(detectors))).fingerprint
+    assert Recipe().fingerprint == "5f6bc55a23ff773bd521c3d7dcbc270bf10976ee3fffd1dcb704bd8f5f5263c8"
+
+
+PILLS = (
+    ModerationLabel("Pills", 80.0, "Products", 3),
+    ModerationLabel("Products", 80.0, "Drugs & Tobacco", 2),
+)
+
+
+@pytest.mark.parametrize(
+    ("triggers", "flagged"),
+    [
+        pytest.param({"Pills": 80.0}, True, id="third level"),
+        pytest.param({"Products": 80.0}, True, id="second level"),
+        pytest.param({"Drugs & Tobacco": 80.0}, True, id="first level"),
+        pytest.param({"drugs & tobacco": 80.0}, True, id="in any case"),
+        pytest.param({"Pills": 80.1}, False, id="not sure enough"),
+        pytest.param({"Pills": 99.0, "Products": 50.0}, True, id="one of two"),
+        pytest.param({"Violence": 0.0}, False, id="another name"),
+        pytest.param({}, False, id="none"),
+    ],
+)
+def test_a_picture_is_flagged_by_a_name_at_any_level(triggers: dict[str, float], flagged: bool) -> None:
+    assert is_flagged(PILLS, triggers) is flagged
+
+
+def test_nothing_seen_flags_nothing() -> None:
+    assert is_flagged((), {"Violence": 0.0}) is False
+
+
+KNOWN = Findings(text=(), model_versions={"text": "3.0"})
+
+
+@pytest.mark.parametrize(
+    ("version", "recipe", "known"),
+    [
+        pytest.param("v1", "today's", KNOWN, id="same version, same question"),
+        pytest.param("v2", "today's", Findings(), id="other version"),
+        pytest.param("v1", "another", Findings(), id="other question"),
+    ],
+)
+def test_what_is_known_of_a_version_need_not_be_asked_again(
+    version: str, recipe: str, known: Findings
+) -> None:
+    claim = Claim("r1", None, "v1", 0, (), partial=Partial("v1", "today's", KNOWN))
+
+    assert claim.known(version, recipe) == known
+
+
+def test_nothing_is_known_of_what_nobody_has_looked_at() -> None:
+    assert Claim("r1", None, "v1", 0, ()).known("v1", "today's") == Findings()
 
 
 def test_a_summary_names_the_five_most_confident_labels() -> None:
@@ -237,6 +395,13 @@ def test_a_row_answers_for_the_version_that_its_last_run_committed(
     claim = Claim(run, committed_run, "v1", lease_until=0, label_keys=())
 
     assert claim.answers(asked) is answers
+
+
+def test_a_row_answers_for_nothing_while_another_answer_is_wanted() -> None:
+    claim = Claim("r1", "r1", "v1", lease_until=100.0, label_keys=(), relabel="t1")
+
+    assert claim.answers("v1") is False
+    assert claim.is_held("v1", 99.9) is False
 
 
 def test_a_tombstone_answers_for_there_being_no_object() -> None:

@@ -1,13 +1,16 @@
 """The README names only what is there, and all that there is of it."""
 
+import inspect
 import re
 from dataclasses import MISSING, fields
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from chalicelib import decoding, imaging
 from chalicelib.errors import Retryable, outcome_of
-from chalicelib.model import Outcome
+from chalicelib.model import LABELS_ROOM, MAX_BOXES, MODERATION_ROOM, TEXT_ROOM, Image, Outcome
 from chalicelib.rekognition import REFUSALS
 from chalicelib.settings import Settings
 from ops.__main__ import commands
@@ -27,15 +30,18 @@ def table_under(heading: str) -> list[list[str]]:
 def test_every_setting_is_there_with_its_default() -> None:
     described = {name.strip("`"): default for name, default, _ in table_under("## Configure")}
 
-    actual = {
-        field.name.upper(): "required"
-        if field.default is MISSING
-        else f"{field.default:g}"
-        if isinstance(field.default, int | float)
-        else str(field.default)
-        for field in fields(Settings)
-    }
+    actual = {field.name.upper(): spelled(field.default) for field in fields(Settings)}
     assert described == actual
+
+
+def spelled(default: Any) -> str:
+    """As the environment would say it."""
+    if default is MISSING:
+        return "required"
+    if isinstance(default, tuple):
+        parts = (f"{each[0]}:{each[1]:g}" if isinstance(each, tuple) else each for each in default)
+        return ", ".join(parts) or "none"
+    return f"{default:.9g}" if isinstance(default, int | float) else str(default)
 
 
 def test_every_route_is_there(app_module: ModuleType) -> None:
@@ -48,8 +54,31 @@ def test_every_route_is_there(app_module: ModuleType) -> None:
 def test_every_reason_is_there() -> None:
     described = {row[0].strip("`") for row in table_under("| reason |")}
 
-    raised = set(re.findall(r'PictureRefused\("(\w+)"\)', CODE)) | set(REFUSALS.values())
-    assert described == raised
+    raised = set(re.findall(r'PictureRefused\("(\w+)"\)', CODE))
+    by_the_look = set(re.findall(r'return "(\w+)"', inspect.getsource(imaging.refusal)))
+    assert described == raised | by_the_look | set(REFUSALS.values()) | set(decoding.REASONS.values())
+
+
+def test_every_field_of_an_image_is_there() -> None:
+    described = " ".join(row[0] for row in table_under("| field | |\n|---|---|\n| `image_id`"))
+
+    assert set(re.findall(r"`(\w+)`", described)) == {"image_id", *(field.name for field in fields(Image))}
+
+
+def test_every_format_is_there() -> None:
+    described = " ".join(row[0] for row in table_under("| format |"))
+
+    named = {content_type.removeprefix("image/").upper() for content_type in imaging.CONVERTIBLE}
+    assert named <= set(described.upper().replace(",", "").split())
+
+
+def test_what_a_row_keeps_is_told() -> None:
+    told = [
+        f"{MAX_BOXES} boxes",
+        *(f"{room // 1000} kB of" for room in (LABELS_ROOM, TEXT_ROOM, MODERATION_ROOM)),
+    ]
+
+    assert [each for each in told if each not in README] == []
 
 
 def test_every_metric_is_there() -> None:

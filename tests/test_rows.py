@@ -1,5 +1,7 @@
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -10,18 +12,29 @@ from hypothesis import strategies as st
 
 from chalicelib import rows
 from chalicelib.model import (
-    MAX_BOXES,
     Answer,
     Box,
     Claim,
+    Color,
+    Findings,
     Image,
     Instance,
     Label,
+    Line,
+    Moderation,
+    ModerationLabel,
+    Partial,
+    Properties,
+    Region,
     Status,
     StoredObject,
     Summary,
     TopLabel,
     Upload,
+    Word,
+    storable_labels,
+    storable_moderation,
+    storable_text,
 )
 from chalicelib.settings import MAX_LABELS
 
@@ -37,7 +50,21 @@ CAR = Label(
     (Instance(97.2, Box(0.1, 0.2, 0.5, 0.4)),),
 )
 WHEEL = Label("Wheel", 77.0)
-ANSWER = Answer(Status.LABELLED, None, "image/png", (WHEEL, CAR), {"labels": "3.0"})
+BOX = Box(0.1, 0.2, 0.5, 0.4)
+FINDINGS = Findings(
+    labels=(WHEEL, CAR),
+    moderation=Moderation(True, (ModerationLabel("Weapons", 91.0, "Violence", 2),), ("Illustrated",)),
+    text=(Line("TAXI", 99.1, BOX, (Word("TAXI", 99.0, BOX),)),),
+    properties=Properties((Color("#008080", "teal", "green", 62.5),), 50.5, 60.5, None, Region(), None),
+    model_versions={"labels": "3.0", "moderation": "7.0", "text": "3.0"},
+)
+ANSWER = Answer(Status.LABELLED, None, "image/png", FINDINGS)
+BOX_STORED = {
+    "left": Decimal("0.1"),
+    "top": Decimal("0.2"),
+    "width": Decimal("0.5"),
+    "height": Decimal("0.4"),
+}
 POSITION = "2026-01-02T03:04:05.678900Z~f6a6388a"
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -54,14 +81,33 @@ LABELS = st.builds(
     NAMES,
     st.lists(st.builds(Instance, PERCENTS, BOXES), max_size=3).map(tuple),
 )
-ANSWERS = st.builds(
-    Answer,
-    st.just(Status.LABELLED),
-    st.none(),
-    TEXT,
-    st.lists(LABELS, max_size=5).map(tuple),
+LINES = st.builds(
+    Line, TEXT, PERCENTS, BOXES, st.lists(st.builds(Word, TEXT, PERCENTS, BOXES), max_size=3).map(tuple)
+)
+SINS = st.builds(ModerationLabel, TEXT, PERCENTS, st.none() | TEXT, st.integers(1, 3))
+MEASURES = st.none() | PERCENTS
+REGIONS = st.builds(
+    Region,
+    st.lists(st.builds(Color, TEXT, TEXT, TEXT, PERCENTS), max_size=2).map(tuple),
+    MEASURES,
+    MEASURES,
+    MEASURES,
+)
+FINDINGS_OF_ALL_KINDS = st.builds(
+    Findings,
+    st.none() | st.lists(LABELS, max_size=5).map(tuple),
+    st.none() | st.builds(Moderation, st.booleans(), st.lists(SINS, max_size=3).map(tuple), NAMES),
+    st.none() | st.lists(LINES, max_size=3).map(tuple),
+    st.none()
+    | st.builds(
+        lambda region, *parts: Properties(**vars(region), foreground=parts[0], background=parts[1]),
+        REGIONS,
+        st.none() | REGIONS,
+        st.none() | REGIONS,
+    ),
     st.dictionaries(TEXT, TEXT, max_size=2),
 )
+ANSWERS = st.builds(Answer, st.just(Status.LABELLED), st.none(), TEXT, FINDINGS_OF_ALL_KINDS)
 
 
 def stored(row: rows.Row) -> dict[str, Any]:
@@ -98,12 +144,7 @@ def test_an_answer_is_written_whole() -> None:
                 "instances": [
                     {
                         "confidence": Decimal("97.2"),
-                        "box": {
-                            "left": Decimal("0.1"),
-                            "top": Decimal("0.2"),
-                            "width": Decimal("0.5"),
-                            "height": Decimal("0.4"),
-                        },
+                        "box": BOX_STORED,
                     }
                 ],
             },
@@ -113,7 +154,35 @@ def test_an_answer_is_written_whole() -> None:
             {"name": "Wheel", "confidence": Decimal("77.0")},
         ],
         "label_keys": ["wheel", "car"],
-        "model_versions": {"labels": "3.0"},
+        "text": [
+            {
+                "line": "TAXI",
+                "confidence": Decimal("99.1"),
+                "box": BOX_STORED,
+                "words": [{"word": "TAXI", "confidence": Decimal("99.0"), "box": BOX_STORED}],
+            }
+        ],
+        "moderation": {
+            "flagged": True,
+            "labels": [{"name": "Weapons", "confidence": Decimal("91.0"), "parent": "Violence", "level": 2}],
+            "content_types": ["Illustrated"],
+        },
+        "properties": {
+            "dominant_colors": [
+                {
+                    "hex": "#008080",
+                    "css_color": "teal",
+                    "simplified_color": "green",
+                    "percent": Decimal("62.5"),
+                }
+            ],
+            "sharpness": Decimal("50.5"),
+            "brightness": Decimal("60.5"),
+            "contrast": None,
+            "foreground": {"dominant_colors": [], "sharpness": None, "brightness": None, "contrast": None},
+            "background": None,
+        },
+        "model_versions": {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
         "metadata": {"by": "Ann"},
         "schema": 1,
     }
@@ -206,8 +275,14 @@ def test_a_tombstone_stands_in_no_index() -> None:
 
 @given(ANSWERS)
 @example(
-    Answer(Status.LABELLED, None, "image/png", (Label("#", 100 / 3, ("\0",), ("",), ("é", "\N{DOG FACE}")),))
+    Answer(
+        Status.LABELLED,
+        None,
+        "image/png",
+        Findings((Label("#", 100 / 3, ("\0",), ("",), ("é", "\N{DOG FACE}")),)),
+    )
 )
+@example(ANSWER)
 def test_an_answer_is_read_as_it_was_written(answer: Answer) -> None:
     row = stored({**rows.image_key(FOUND.key), **rows.answer_fields(FOUND, "run", answer, NOW)})
 
@@ -222,13 +297,29 @@ def test_an_answer_is_read_as_it_was_written(answer: Answer) -> None:
         uploaded_at="2026-01-02T02:04:01Z",
         labelled_at="2026-01-02T03:04:05Z",
         labels=answer.labels,
-        model_versions=answer.model_versions,
+        text=answer.findings.text,
+        moderation=answer.findings.moderation,
+        properties=answer.findings.properties,
+        model_versions=answer.findings.model_versions,
         metadata={"by": "Ann"},
     )
 
 
-def test_a_number_too_close_to_zero_for_dynamodb_is_zero() -> None:
-    assert stored({"least": 5e-324, "most": 1e-128}) == {"least": 0, "most": Decimal("1e-128")}
+def test_a_number_that_dynamodb_cannot_hold_is_zero() -> None:
+    odd = {"tiny": 5e-324, "huge": 1e300, "nan": math.nan, "inf": math.inf, "neither": -math.inf}
+
+    assert stored(odd) == dict.fromkeys(odd, 0)
+    assert stored({"least": 1e-128, "most": -1e125}) == {
+        "least": Decimal("1e-128"),
+        "most": Decimal("-1e125"),
+    }
+
+
+def test_labels_are_a_list_though_none_were_asked_for() -> None:
+    fields = stored(rows.answer_fields(FOUND, "run", replace(ANSWER, findings=Findings()), NOW))
+
+    assert (fields["labels"], fields["top_labels"], fields["label_keys"]) == ([], [], [])
+    assert {"text", "moderation", "properties"} & set(fields) == set()
 
 
 @given(ANSWERS)
@@ -274,10 +365,52 @@ def test_a_claim_is_read_with_the_keys_of_the_labels_that_stand() -> None:
             "run_version": "v2",
             "lease_until": 1_767_326_645.5,
             "label_keys": ["car", "wheel"],
+            "fence": "f1",
+            "relabel": "t1",
         }
     )
 
-    assert rows.read_claim(row) == Claim("r2", "r1", "v2", 1_767_326_645.5, ("car", "wheel"))
+    claim = Claim("r2", "r1", "v2", 1_767_326_645.5, ("car", "wheel"), fence="f1", relabel="t1")
+    assert rows.read_claim(row) == claim
+
+
+@given(FINDINGS_OF_ALL_KINDS)
+def test_what_is_kept_of_a_version_is_read_as_it_was_written(findings: Findings) -> None:
+    partial = Partial("v1", "recipe", findings)
+
+    row = stored(rows.partial_fields(partial))
+
+    assert rows.read_claim(row).partial == (partial if findings.told else None)
+
+
+@pytest.mark.parametrize(
+    "partial",
+    [
+        {"version": "v1", "recipe": "recipe"},
+        {"version": "v1", "recipe": "recipe", "findings": {"text": ["TAXI"]}},
+        "something else",
+    ],
+    ids=["without findings", "with other findings", "of another kind"],
+)
+def test_what_another_version_of_the_app_keeps_is_asked_again(partial: Any) -> None:
+    assert rows.read_claim(stored({"run": "r1", "partial": partial})).partial is None
+
+
+def test_what_a_later_version_of_the_app_keeps_besides_is_passed_over() -> None:
+    row = stored(rows.partial_fields(Partial("v1", "recipe", FINDINGS)))
+    row["partial"]["findings"]["faces"] = []
+
+    assert rows.read_claim(row).partial == Partial("v1", "recipe", FINDINGS)
+
+
+def test_a_row_from_before_the_other_detectors_is_an_image_without_their_answers() -> None:
+    row = stored(rows.answer_fields(FOUND, "run", ANSWER, NOW))
+    for name in ("text", "moderation", "properties"):
+        del row[name]
+
+    image = rows.read_image({**row, "source_file": "car.png"})
+
+    assert (image.labels, image.text, image.moderation, image.properties) == ((WHEEL, CAR), None, None, None)
 
 
 def test_a_row_without_a_run_is_nobodys() -> None:
@@ -345,22 +478,43 @@ def test_a_confidence_that_no_row_can_hold_is_still_a_position(text: str) -> Non
     assert float(position["label_confidence"]) == float(text)
 
 
-def test_the_largest_answer_fits_a_row() -> None:
+@given(LABELS | LINES | SINS)
+def test_no_part_of_an_answer_is_shorter_as_json_than_dynamodb_counts_it(part: Any) -> None:
+    value = asdict(part)
+
+    assert _value_bytes(rows.marshal({"part": value})["part"]) <= len(json.dumps(value))
+
+
+def test_the_largest_answer_fits_a_row_beside_what_is_kept_of_the_next_version() -> None:
     answer = largest_answer()
 
-    fields = {**rows.image_key("k" * 1024), **rows.answer_fields(FOUND, "r" * 32, answer, NOW)}
+    fields = {
+        **rows.image_key("k" * 1024),
+        **rows.answer_fields(replace(FOUND, metadata={"m": "x" * 2048}), "r" * 32, answer, NOW),
+        **rows.partial_fields(Partial("v" * 1024, "f" * 64, answer.findings)),
+        "run": "r" * 32,
+        "run_version": "v" * 1024,
+        "fence": "f" * 32,
+    }
 
-    assert item_bytes(rows.marshal(fields)) < 400 * 1024
+    assert 300 * 1024 < item_bytes(rows.marshal(fields)) < 400 * 1024
 
 
 def largest_answer() -> Answer:
-    names = tuple("n" * 400 for _ in range(5))
-    box = Instance(100 / 3, Box(1 / 3, 1 / 3, 1 / 3, 1 / 3))
-    boxes = (box,) * (MAX_BOXES // MAX_LABELS)
-    labels = tuple(
-        Label(f"{n:02}".ljust(400, "x"), 100 / 3, names[:2], names, names, boxes) for n in range(MAX_LABELS)
+    """As much of everything as is kept, in long names, which take more room than numbers."""
+    third = 100 / 3
+    labels = [Label(f"{n:02}".ljust(1850, "x"), third) for n in range(MAX_LABELS)]
+    lines = [Line("word " * 900, third, BOX, (Word("word", third, BOX),)) for _ in range(99)]
+    sins = [ModerationLabel("n" * 500, third, "p" * 500, 3) for _ in range(99)]
+    region = Region((Color("#008080", "mediumspringgreen", "lightgreen", third),) * 20, third, third, third)
+    findings = Findings(
+        labels=storable_labels(labels, MAX_LABELS),
+        moderation=storable_moderation(Moderation(True, tuple(sins), ("Animated", "Illustrated"))),
+        text=storable_text(lines),
+        properties=Properties(**vars(region), foreground=region, background=region),
+        model_versions={"labels": "3.0", "moderation": "7.0", "text": "3.0"},
     )
-    return Answer(Status.LABELLED, None, "image/png", labels, {"labels": "3.0"})
+    return Answer(Status.LABELLED, None, "image/png", findings)
 
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
@@ -370,8 +524,14 @@ def item_bytes(item: Mapping[str, Any]) -> int:
 
 def _value_bytes(value: Mapping[str, Any]) -> int:
     ((kind, content),) = value.items()
-    if kind == "M":
-        return 3 + len(content) + item_bytes(content)
-    if kind == "L":
-        return 3 + sum(1 + _value_bytes(each) for each in content)
-    return 21 if kind == "N" else len(content.encode())
+    match kind:
+        case "M":
+            return 3 + len(content) + item_bytes(content)
+        case "L":
+            return 3 + sum(1 + _value_bytes(each) for each in content)
+        case "N":
+            digits = Decimal(content).normalize().as_tuple().digits
+            return 2 + math.ceil(len(digits) / 2)
+        case "BOOL" | "NULL":
+            return 1
+    return len(content.encode())

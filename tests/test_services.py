@@ -3,17 +3,38 @@ from typing import Any
 
 import pytest
 
+from chalicelib.bucket import DOWNLOAD_SECONDS
 from chalicelib.errors import ServiceFailed
-from chalicelib.model import StoredObject, Upload
-from chalicelib.services import PATIENCE, REKOGNITION_PATIENCE, Services
-from chalicelib.settings import Settings
+from chalicelib.model import Detector, Recipe, Upload
+from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, Services
+from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
+from ops.configuration import LABELLER, SIZES
 from tests import faults
 
-SETTINGS = Settings("local", "pictures", "images", min_confidence=60.0, max_labels=7, upload_url_seconds=300)
-FOUND = StoredObject("car.png", "v1", "etag", 1, None, datetime(2026, 1, 2, tzinfo=UTC), {}, b"")
+SETTINGS = Settings(
+    "local",
+    "pictures",
+    "images",
+    detect=("labels", "properties"),
+    min_confidence=60.5,
+    max_labels=7,
+    include_labels=("Dog",),
+    exclude_labels=("Cat",),
+    include_categories=("Animals and Pets",),
+    exclude_categories=("Sports",),
+    min_moderation_confidence=61.5,
+    min_text_confidence=62.5,
+    max_colors=5,
+    moderation_labels=(("Violence", 63.5),),
+    max_upload_bytes=2_000_000,
+    max_pixels=3_000_000,
+    upload_url_seconds=300,
+    aws_lambda_function_memory_size=1024,
+)
+IMAGE: Any = {"Bytes": b"picture"}
 
-LEAST_TIMEOUT = 60  # seconds, of the labelling function
 API_GATEWAY_TIMEOUT = 29
+ANY_PICTURE = 1792 * 2**20  # bytes: enough for 100 million pixels in any format, by bench/conversion.md
 
 OUTAGE = [faults.answering(503, b"")] * 9
 
@@ -32,7 +53,10 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
     assert set(vars(services)) == {"settings", "session", "s3", "bucket", "store", "uploads"}
 
 
-@pytest.mark.parametrize("name", ["session", "s3", "bucket", "store", "rekognition", "uploads", "labelling"])
+@pytest.mark.parametrize(
+    "name",
+    ["session", "s3", "bucket", "store", "rekognition", "detection", "uploads", "labelling", "relabelling"],
+)
 def test_what_was_made_is_used_again(endpoint: object, name: str) -> None:
     services = Services(SETTINGS)
 
@@ -44,10 +68,33 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
 
     labelling, uploads = services.labelling, services.uploads
 
+    detection = labelling.detection
     assert (labelling.bucket, labelling.store) == (uploads.bucket, uploads.store)
-    assert (labelling.lease_seconds, labelling.min_confidence, labelling.max_labels) == (70, 60.0, 7)
-    assert uploads.url_seconds == 300
+    assert detection.bucket is labelling.bucket
+    assert (labelling.lease_seconds, uploads.url_seconds) == (130, 300)
+    assert (detection.max_bytes, detection.max_pixels) == (2_000_000, 3_000_000)
+    assert (detection.converter.max_pixels, detection.converter.max_memory) == (3_000_000, 768 * 2**20)
+    assert detection.flagging == {"Violence": 63.5}
     assert services.bucket.name == "pictures"
+
+
+def test_the_recipe_is_what_the_settings_say(endpoint: object) -> None:
+    assert Services(SETTINGS).detection.recipe == Recipe(
+        detectors=frozenset({Detector.LABELS, Detector.PROPERTIES}),
+        min_confidence=60.5,
+        max_labels=7,
+        include_labels=("Dog",),
+        exclude_labels=("Cat",),
+        include_categories=("Animals and Pets",),
+        exclude_categories=("Sports",),
+        min_moderation_confidence=61.5,
+        min_text_confidence=62.5,
+        max_colors=5,
+    )
+
+
+def test_what_is_asked_unless_told_otherwise_is_the_same_in_settings_and_model(endpoint: object) -> None:
+    assert Services(Settings("local", "pictures", "images")).recipe == Recipe()
 
 
 def test_time_is_told_in_utc() -> None:
@@ -65,7 +112,7 @@ def test_time_is_told_in_utc() -> None:
         (
             "rekognition.DetectLabels",
             3,
-            lambda services: services.rekognition.detect_labels("pictures", FOUND, 50.0, 30),
+            lambda services: services.rekognition.detect((Detector.LABELS,), IMAGE),
         ),
     ],
     ids=["s3", "dynamodb", "rekognition"],
@@ -82,14 +129,25 @@ def test_an_outage_is_met_with_a_few_attempts(
     assert len(sent) == attempts
 
 
-def test_a_labelling_whose_every_call_hangs_ends_before_its_time_out() -> None:
-    look = claim = commit = worst_case(PATIENCE)
+def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() -> None:
+    look = claim = commit = release = worst_case(PATIENCE)
+    s3: Any = PATIENCE
+    download = worst_case(PATIENCE) + DOWNLOAD_SECONDS + s3.read_timeout
+    detectors = worst_case(REKOGNITION_PATIENCE)  # side by side
 
-    assert look + claim + worst_case(REKOGNITION_PATIENCE) + commit < LEAST_TIMEOUT
+    assert look + claim + download + CONVERSION_SECONDS + detectors + commit + release < MIN_LABEL_TIMEOUT
+
+
+def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
+    size = SIZES[LABELLER]
+    settings = Settings("local", "pictures", "images", aws_lambda_function_memory_size=size.memory)
+
+    assert size.timeout >= MIN_LABEL_TIMEOUT
+    assert settings.conversion_bytes >= ANY_PICTURE
 
 
 def test_a_route_whose_every_call_hangs_ends_before_api_gateway_gives_up() -> None:
-    most_calls_of_a_route = 3  # DELETE: the row, a look, the deletion
+    most_calls_of_a_route = 3  # the row, a look, and a deletion or the start of a function
 
     assert most_calls_of_a_route * worst_case(PATIENCE) < API_GATEWAY_TIMEOUT
 

@@ -3,8 +3,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.settings import Settings, SettingsError
+from chalicelib.model import Detector
+from chalicelib.settings import DETECTORS, Settings, SettingsError
 
+NAMES_100 = ",".join(f"Name {number}" for number in range(100))
 NAMED = {"STAGE": "local", "IMAGES_BUCKET": "pictures", "IMAGES_TABLE": "images"}
 
 
@@ -13,11 +15,29 @@ def test_stage_bucket_and_table_are_enough() -> None:
         stage="local",
         images_bucket="pictures",
         images_table="images",
+        detect=("labels", "moderation", "text"),
         min_confidence=50.0,
         max_labels=30,
+        include_labels=(),
+        exclude_labels=(),
+        include_categories=(),
+        exclude_categories=(),
+        moderation="flag",
+        moderation_labels=(
+            ("Explicit", 80.0),
+            ("Violence", 80.0),
+            ("Visually Disturbing", 80.0),
+            ("Hate Symbols", 80.0),
+        ),
+        min_moderation_confidence=50.0,
+        min_text_confidence=80.0,
+        max_colors=10,
+        max_upload_bytes=104_857_600,
+        max_pixels=100_000_000,
         upload_url_seconds=900,
-        label_timeout_seconds=60,
+        label_timeout_seconds=120,
         log_level="INFO",
+        aws_lambda_function_memory_size=2048,
     )
 
 
@@ -26,11 +46,24 @@ def test_every_setting_is_read() -> None:
         "STAGE": "local",
         "IMAGES_BUCKET": " pictures ",
         "IMAGES_TABLE": "images",
+        "DETECT": "properties, text,moderation",
         "MIN_CONFIDENCE": "12.5",
         "MAX_LABELS": "45",
+        "INCLUDE_LABELS": "Dog, Traffic Light,",
+        "EXCLUDE_LABELS": "T-Shirt,Mother's Day (US)",
+        "INCLUDE_CATEGORIES": "Animals and Pets",
+        "EXCLUDE_CATEGORIES": "Sports",
+        "MODERATION": "off",
+        "MODERATION_LABELS": "Drugs & Tobacco:70.5, Weapons : 95",
+        "MIN_MODERATION_CONFIDENCE": "70.5",
+        "MIN_TEXT_CONFIDENCE": "0",
+        "MAX_COLORS": "20",
+        "MAX_UPLOAD_BYTES": "1048576",
+        "MAX_PIXELS": "1000000",
         "UPLOAD_URL_SECONDS": "60",
-        "LABEL_TIMEOUT_SECONDS": "120",
+        "LABEL_TIMEOUT_SECONDS": "130",
         "LOG_LEVEL": "DEBUG",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
         "PATH": "/bin",
     }
 
@@ -38,11 +71,24 @@ def test_every_setting_is_read() -> None:
         stage="local",
         images_bucket="pictures",
         images_table="images",
+        detect=("moderation", "text", "properties"),
         min_confidence=12.5,
         max_labels=45,
+        include_labels=("Dog", "Traffic Light"),
+        exclude_labels=("T-Shirt", "Mother's Day (US)"),
+        include_categories=("Animals and Pets",),
+        exclude_categories=("Sports",),
+        moderation="off",
+        moderation_labels=(("Drugs & Tobacco", 70.5), ("Weapons", 95.0)),
+        min_moderation_confidence=70.5,
+        min_text_confidence=0.0,
+        max_colors=20,
+        max_upload_bytes=1_048_576,
+        max_pixels=1_000_000,
         upload_url_seconds=60,
-        label_timeout_seconds=120,
+        label_timeout_seconds=130,
         log_level="DEBUG",
+        aws_lambda_function_memory_size=1024,
     )
 
 
@@ -56,8 +102,13 @@ def test_all_problems_are_in_one_message() -> None:
     environ = {
         "STAGE": "Dev-1",
         "IMAGES_TABLE": "  ",
+        "DETECT": "labels, faces, emotions",
         "MIN_CONFIDENCE": "high",
         "MAX_LABELS": "46",
+        "INCLUDE_LABELS": "Dog, Cat#1",
+        "MODERATION": "flag",
+        "MODERATION_LABELS": "Violence, Weapons:40",
+        "MAX_PIXELS": "1e6",
         "UPLOAD_URL_SECONDS": "901",
         "LABEL_TIMEOUT_SECONDS": "1e3",
         "LOG_LEVEL": "verbose",
@@ -67,17 +118,23 @@ def test_all_problems_are_in_one_message() -> None:
         Settings.from_env(environ)
 
     assert str(raised.value) == (
+        "DETECT takes labels, moderation, text, properties, not emotions, faces; "
         "STAGE must be up to 15 small letters and digits, a letter first, not 'Dev-1'; "
         "IMAGES_BUCKET is missing; IMAGES_TABLE is missing; "
         "MIN_CONFIDENCE must be a number from 0 to 100, not 'high'; "
         "MAX_LABELS must be a whole number from 1 to 45, not '46'; "
+        "INCLUDE_LABELS: 'Cat#1' is none of Rekognition's names; "
+        "MODERATION=flag needs moderation in DETECT; "
+        "MODERATION_LABELS must be like `Violence:80, Weapons:95`, not 'Violence'; "
+        "MODERATION_LABELS: 'Weapons:40' is below MIN_MODERATION_CONFIDENCE, so it is never seen; "
+        "MAX_PIXELS must be a whole number from 1000000 to 100000000, not '1e6'; "
         "UPLOAD_URL_SECONDS must be a whole number from 60 to 900, not '901'; "
-        "LABEL_TIMEOUT_SECONDS must be a whole number from 60 to 150, not '1e3'; "
+        "LABEL_TIMEOUT_SECONDS must be a whole number from 120 to 150, not '1e3'; "
         "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'verbose'"
     )
 
 
-@pytest.mark.parametrize("name", ["MIN_CONFIDENCE", "MAX_LABELS", "UPLOAD_URL_SECONDS", "LOG_LEVEL"])
+@pytest.mark.parametrize("name", sorted(field.name.upper() for field in dataclasses.fields(Settings)[3:]))
 @pytest.mark.parametrize("blank", ["", "  "], ids=["empty", "spaces"])
 def test_a_blank_value_is_none(name: str, blank: str) -> None:
     assert Settings.from_env({**NAMED, name: blank}) == Settings.from_env(NAMED)
@@ -90,6 +147,19 @@ def test_a_blank_value_is_none(name: str, blank: str) -> None:
         ("MIN_CONFIDENCE", "min_confidence", "100", 100.0),
         ("MAX_LABELS", "max_labels", "1", 1),
         ("MAX_LABELS", "max_labels", " 45 ", 45),
+        ("MIN_MODERATION_CONFIDENCE", "min_moderation_confidence", "100", 100.0),
+        ("MIN_TEXT_CONFIDENCE", "min_text_confidence", "100", 100.0),
+        ("MAX_COLORS", "max_colors", "1", 1),
+        ("MAX_UPLOAD_BYTES", "max_upload_bytes", "104857600", 104_857_600),
+        ("MAX_PIXELS", "max_pixels", "100000000", 100_000_000),
+        ("DETECT", "detect", "text, ,text,moderation,", ("moderation", "text")),
+        ("MODERATION", "moderation", " off ", "off"),
+        ("MODERATION_LABELS", "moderation_labels", "Violence:50", (("Violence", 50.0),)),
+        ("MODERATION_LABELS", "moderation_labels", "Violence:100", (("Violence", 100.0),)),
+        ("INCLUDE_LABELS", "include_labels", "x" * 50, ("x" * 50,)),
+        pytest.param(
+            "EXCLUDE_LABELS", "exclude_labels", NAMES_100, tuple(NAMES_100.split(",")), id="100 filters"
+        ),
         ("UPLOAD_URL_SECONDS", "upload_url_seconds", "60", 60),
         ("UPLOAD_URL_SECONDS", "upload_url_seconds", "900", 900),
         ("LABEL_TIMEOUT_SECONDS", "label_timeout_seconds", "150", 150),
@@ -118,10 +188,28 @@ def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) 
         ("MAX_LABELS", "٣"),
         ("MAX_LABELS", "²"),
         pytest.param("MAX_LABELS", "9" * 5000, id="more digits than int() takes"),
+        ("MIN_MODERATION_CONFIDENCE", "101"),
+        ("MIN_TEXT_CONFIDENCE", "-1"),
+        ("MAX_COLORS", "0"),
+        ("MAX_COLORS", "21"),
+        ("MAX_UPLOAD_BYTES", "104857601"),
+        ("MAX_UPLOAD_BYTES", "1048575"),
+        ("MAX_PIXELS", "100000001"),
+        ("MAX_PIXELS", "999999"),
+        ("MODERATION", "quarantaine"),
+        ("MODERATION", "Flag"),
+        ("MODERATION_LABELS", "Violence"),
+        ("MODERATION_LABELS", ":80"),
+        ("MODERATION_LABELS", "Violence:"),
+        ("MODERATION_LABELS", "Violence:101"),
+        ("MODERATION_LABELS", "Violence:-80"),
+        ("MODERATION_LABELS", "Violence:nan"),
+        ("MODERATION_LABELS", "Violence:80;Weapons:90"),
         ("UPLOAD_URL_SECONDS", "59"),
-        ("LABEL_TIMEOUT_SECONDS", "59"),
+        ("LABEL_TIMEOUT_SECONDS", "119"),
         ("LABEL_TIMEOUT_SECONDS", "151"),
         ("LOG_LEVEL", "debug"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "127"),
         ("STAGE", "d234567890123456"),
         ("STAGE", "1st"),
         ("STAGE", "dev-notify"),
@@ -133,8 +221,81 @@ def test_what_is_out_of_bounds_is_refused_by_name(name: str, text: str) -> None:
         Settings.from_env({**NAMED, name: text})
 
 
+@pytest.mark.parametrize(
+    "name", ["INCLUDE_LABELS", "EXCLUDE_LABELS", "INCLUDE_CATEGORIES", "EXCLUDE_CATEGORIES"]
+)
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Dog, Cat & Co", ": 'Cat & Co' is none of Rekognition's names"),
+        ("x" * 51, f": '{'x' * 51}' is none of Rekognition's names"),
+        (f"{NAMES_100},Dog", " may have 100 names, not 101"),
+    ],
+    ids=["sign", "long", "many"],
+)
+def test_a_filter_that_rekognition_would_refuse_is_refused_at_once(
+    name: str, text: str, problem: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({**NAMED, name: text})
+
+    assert str(raised.value) == f"{name}{problem}"
+
+
+def test_a_detector_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({**NAMED, "DETECT": "labels,Text"})
+
+    assert str(raised.value) == "DETECT takes labels, moderation, text, properties, not Text"
+
+
+@pytest.mark.parametrize(
+    ("environ", "moderation", "flagging"),
+    [
+        pytest.param({}, "flag", {"Violence": 80.0}, id="unless told otherwise"),
+        pytest.param({"MODERATION": "off"}, "off", {}, id="off"),
+        pytest.param({"DETECT": "labels"}, "off", {}, id="not detected"),
+        pytest.param({"DETECT": "labels", "MODERATION": "off"}, "off", {}, id="not detected and off"),
+    ],
+)
+def test_what_is_detected_is_flagged(
+    environ: dict[str, str], moderation: str, flagging: dict[str, float]
+) -> None:
+    settings = Settings.from_env({**NAMED, "MODERATION_LABELS": "Violence:80", **environ})
+
+    assert (settings.moderation, settings.flagging) == (moderation, flagging)
+
+
+def test_moderation_without_its_detector_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^MODERATION=flag needs moderation in DETECT$"):
+        Settings.from_env({**NAMED, "DETECT": "labels,text", "MODERATION": "flag"})
+
+
+def test_a_trigger_that_is_never_seen_is_refused_but_no_default_is() -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({**NAMED, "MODERATION_LABELS": "Violence:30"})
+
+    assert str(raised.value) == (
+        "MODERATION_LABELS: 'Violence:30' is below MIN_MODERATION_CONFIDENCE, so it is never seen"
+    )
+    assert Settings.from_env({**NAMED, "MIN_MODERATION_CONFIDENCE": "90"}).flagging["Violence"] == 80.0
+
+
+def test_the_detectors_are_those_of_the_model() -> None:
+    assert list(DETECTORS) == list(Detector)
+
+
+@pytest.mark.parametrize(
+    ("memory", "megabytes"), [(2048, 1792), (512, 256), (128, 64)], ids=["usual", "small", "too small"]
+)
+def test_a_conversion_leaves_the_function_what_it_needs_itself(memory: int, megabytes: int) -> None:
+    settings = Settings("local", "pictures", "images", aws_lambda_function_memory_size=memory)
+
+    assert settings.conversion_bytes == megabytes * 2**20
+
+
 def test_a_lease_outlives_the_function() -> None:
-    assert Settings("local", "pictures", "images", label_timeout_seconds=60).lease_seconds == 70
+    assert Settings("local", "pictures", "images", label_timeout_seconds=120).lease_seconds == 130
 
 
 def test_settings_do_not_change() -> None:

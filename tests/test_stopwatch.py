@@ -28,6 +28,24 @@ def test_each_detector_has_its_time() -> None:
     assert watch.facts == {"milliseconds": 1000, "detectors": {"labels": 813, "text": 500}}
 
 
+def test_a_call_that_asks_two_detectors_is_the_time_of_both() -> None:
+    watch = Stopwatch(ticking(10.0, 10.0, 10.3, 11.0))
+
+    with watch.timing("labels", "properties"):
+        pass
+
+    assert watch.facts == {"milliseconds": 1000, "detectors": {"labels": 300, "properties": 300}}
+
+
+def test_calls_side_by_side_have_times_of_their_own() -> None:
+    watch = Stopwatch(ticking(10.0, 10.0, 10.1, 10.4, 10.9, 11.0))
+
+    with watch.timing("labels"), watch.timing("text"):
+        pass
+
+    assert watch.facts == {"milliseconds": 1000, "detectors": {"text": 300, "labels": 900}}
+
+
 def test_a_detector_that_fails_has_its_time_too() -> None:
     watch = Stopwatch(ticking(10.0, 10.0, 19.0, 19.5))
 

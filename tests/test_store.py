@@ -17,14 +17,23 @@ from chalicelib.model import (
     Answer,
     Box,
     Claim,
+    Color,
+    Findings,
     Image,
     Instance,
     Label,
+    Line,
+    Moderation,
+    ModerationLabel,
+    Partial,
+    Properties,
+    Region,
     Status,
     StoredObject,
     Summary,
     TopLabel,
     Upload,
+    Word,
 )
 from chalicelib.settings import MAX_LABELS, Settings
 from chalicelib.store import PAUSES, UNCLAIMED, Attempt, Listed, Position, Store
@@ -45,7 +54,18 @@ CAR = Label(
     "Car", 98.71, ("Transport",), ("Vehicle",), ("Automobile",), (Instance(97.2, Box(0.1, 0.2, 0.5, 0.4)),)
 )
 WHEEL = Label("Wheel", 77.0)
-ANSWER = Answer(Status.LABELLED, None, "image/png", (CAR, WHEEL), {"labels": "3.0"})
+BOX = Box(0.1, 0.2, 0.5, 0.4)
+FINDINGS = Findings(
+    labels=(CAR, WHEEL),
+    moderation=Moderation(True, (ModerationLabel("Weapons", 91.0, "Violence", 2),), ("Illustrated",)),
+    text=(Line("TAXI", 99.1, BOX, (Word("TAXI", 99.1, BOX),)),),
+    properties=Properties((Color("#008080", "teal", "green", 62.5),), 50.5, foreground=Region(contrast=1.0)),
+    model_versions={"labels": "3.0", "moderation": "7.0", "text": "3.0"},
+)
+ANSWER = Answer(Status.LABELLED, None, "image/png", FINDINGS)
+TEXT_ONLY = Findings(text=FINDINGS.text, model_versions={"text": "3.0"})
+KEPT = Partial("v1", "today's", TEXT_ONLY)
+NOTHING = Partial("v1", "today's", Findings())
 IMAGE = Image(
     KEY,
     Status.LABELLED,
@@ -57,7 +77,10 @@ IMAGE = Image(
     "2026-01-02T03:04:01Z",
     "2026-01-02T03:04:05Z",
     (CAR, WHEEL),
-    {"labels": "3.0"},
+    FINDINGS.text,
+    FINDINGS.moderation,
+    FINDINGS.properties,
+    {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
     {"by": "Ann"},
 )
 
@@ -118,7 +141,7 @@ def text(request: Any) -> str:
 
 
 def labelled(*labels: Label) -> Answer:
-    return Answer(Status.LABELLED, None, "image/png", labels, {"labels": "3.0"})
+    return Answer(Status.LABELLED, None, "image/png", Findings(labels, model_versions={"labels": "3.0"}))
 
 
 def numbered(first: int, count: int) -> tuple[Label, ...]:
@@ -228,7 +251,7 @@ def test_a_claim_whose_answer_is_lost_is_recognised_as_ours(bench: Bench, before
 def test_a_release_ends_our_lease(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
 
-    bench.store.release(KEY, "r1")
+    bench.store.release(KEY, "r1", UNCLAIMED, NOTHING)
 
     assert bench.row(KEY) == Claim("r1", None, "v1", 0, ())
     assert not bench.row(KEY).is_held("v1", NOW.timestamp())
@@ -238,15 +261,84 @@ def test_a_release_leaves_another_run_its_lease(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
     bench.claim(NEWER, "r2", bench.row(KEY))
 
-    bench.store.release(KEY, "r1")
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
 
     assert bench.row(KEY) == Claim("r2", None, "v2", LEASE, ())
 
 
 def test_a_release_of_a_row_that_is_gone_makes_none(bench: Bench) -> None:
-    bench.store.release(KEY, "r1")
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
 
     assert bench.rows() == {}
+
+
+def test_a_release_keeps_what_need_not_be_asked_again_beside_the_answer_that_stands(bench: Bench) -> None:
+    before = bench.label(FOUND, ANSWER)
+    bench.claim(FOUND, "r2", before)
+
+    bench.store.release(KEY, "r2", before, KEPT)
+
+    assert bench.row(KEY) == Claim("r2", before.run, "v1", 0, ("car", "wheel"), partial=KEPT)
+    assert bench.store.image(KEY, NOW) == replace(IMAGE, status=Status.PROCESSING)
+
+
+def test_a_claim_takes_over_what_need_not_be_asked_again(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+
+    attempt = bench.claim(FOUND, "r2", bench.row(KEY))
+
+    assert (attempt.won, attempt.row.partial, bench.row(KEY).partial) == (True, KEPT, KEPT)
+
+
+def test_a_release_that_knows_nothing_leaves_nothing_of_the_one_before(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.claim(NEWER, "r2", bench.row(KEY))
+
+    bench.store.release(KEY, "r2", UNCLAIMED, NOTHING)
+
+    assert bench.row(KEY).partial is None
+
+
+def test_a_commit_leaves_nothing_of_what_was_kept_for_it(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+
+    row = bench.label(FOUND, ANSWER)
+
+    assert row.partial is None
+
+
+def test_a_removal_leaves_nothing_of_what_was_kept(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+
+    bench.store.bury(KEY, "r2", bench.row(KEY), NOW)
+
+    assert "partial" not in bench.rows()["image"]
+
+
+def test_a_release_after_a_commit_that_nobody_heard_of_leaves_it_as_it_is(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.plan(TRANSACT, faults.lose_answer)
+    with pytest.raises(ServiceFailed):
+        bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
+
+    bench.store.release(KEY, "r1", UNCLAIMED, Partial("v1", "today's", FINDINGS))
+
+    assert bench.row(KEY) == Claim("r1", "r1", "v1", 0, ("car", "wheel"))
+    assert bench.store.image(KEY, NOW) == IMAGE
+
+
+def test_the_largest_answer_has_room_beside_it_for_another(bench: Bench) -> None:
+    answer = largest_answer()
+    before = bench.label(FOUND, answer)
+    bench.claim(NEWER, "r2", before)
+
+    bench.store.release(KEY, "r2", before, Partial("v2", "today's", answer.findings))
+
+    assert bench.row(KEY).partial == Partial("v2", "today's", answer.findings)
 
 
 # Commit
@@ -277,6 +369,17 @@ def test_a_commit_leaves_no_label_and_no_field_of_the_one_before(bench: Bench) -
     assert set(bench.rows()) == {"image", "label#wheel", "label#road"}
     assert bench.rows()["image"]["version_id"] == "v2"
     assert "reason" not in bench.rows()["image"]
+
+
+def test_a_commit_leaves_nothing_of_detectors_that_are_not_asked_any_more(bench: Bench) -> None:
+    bench.label(FOUND, ANSWER)
+
+    bench.label(NEWER, labelled(WHEEL))
+
+    image = bench.store.image(KEY, NOW)
+    assert image is not None
+    assert (image.text, image.moderation, image.properties) == (None, None, None)
+    assert image.model_versions == {"labels": "3.0"}
 
 
 def test_a_failure_leaves_no_label_and_no_time_of_labelling(bench: Bench) -> None:
@@ -466,9 +569,10 @@ def test_what_comes_back_is_claimed_on_its_tombstone_which_then_stays(bench: Ben
 CALLS: dict[str, Callable[[Store], object]] = {
     "expect_upload": lambda store: store.expect_upload(KEY, Upload(), LATER, NOW),
     "claim": lambda store: store.claim(FOUND, "r1", None, NOW, 70),
-    "release": lambda store: store.release(KEY, "r1"),
+    "release": lambda store: store.release(KEY, "r1", UNCLAIMED, KEPT),
     "commit": lambda store: store.commit(FOUND, "r1", ANSWER, (), NOW),
     "bury": lambda store: store.bury(KEY, "r1", None, NOW),
+    "ask_again": lambda store: store.ask_again(KEY, "t1"),
     "image": lambda store: store.image(KEY, NOW),
     "newest": lambda store: list(store.newest(VISIBLE, (), 20, NOW)),
     "showing": lambda store: list(store.showing("car", 0, (), 20)),
@@ -819,6 +923,70 @@ def test_an_image_takes_one_claim_and_one_transaction(bench: Bench) -> None:
     bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
 
     assert list(faults.operations(sent)) == ["UpdateItem", "TransactWriteItems"]
+
+
+# Another answer is wanted
+
+
+def test_a_row_that_is_to_be_labelled_again_answers_for_nothing_and_shows_what_it_showed(
+    bench: Bench,
+) -> None:
+    bench.label(FOUND, ANSWER)
+
+    asked = bench.store.ask_again(KEY, "t1")
+
+    assert asked is True
+    assert bench.row(KEY).relabel == "t1"
+    assert not bench.row(KEY).answers("v1")
+    assert bench.store.image(KEY, NOW) == IMAGE
+
+
+def test_whoever_claims_it_then_fulfils_the_wish(bench: Bench) -> None:
+    bench.label(FOUND, ANSWER)
+    bench.store.ask_again(KEY, "t1")
+
+    row = bench.label(FOUND, ANSWER)
+
+    assert (row.relabel, row.answers("v1")) == (None, True)
+
+
+def test_whoever_had_claimed_it_before_does_not(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.ask_again(KEY, "t1")
+
+    bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
+
+    assert (bench.row(KEY).relabel, bench.row(KEY).answers("v1")) == ("t1", False)
+
+
+def test_a_release_leaves_the_wish(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.store.ask_again(KEY, "t1")
+
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+
+    assert bench.row(KEY).relabel == "t1"
+
+
+def test_nothing_can_be_labelled_again_where_there_is_nothing(bench: Bench) -> None:
+    bench.store.expect_upload("expected.png", Upload(), LATER, NOW)
+    bench.store.bury("removed.png", "r1", None, NOW)
+    keys = ("unknown.png", "expected.png", "removed.png")
+
+    asked = [bench.store.ask_again(key, "t1") for key in keys]
+
+    assert asked == [False] * 3
+    assert [bench.row(key).relabel for key in keys] == [None] * 3
+    assert bench.rows("unknown.png") == {}
+
+
+def test_a_wish_whose_answer_is_lost_is_made_all_the_same(bench: Bench) -> None:
+    bench.label(FOUND, ANSWER)
+    patient = Store(boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 2})), bench.table)
+    sent = faults.plan(patient._client.meta.events, UPDATE, faults.lose_answer)
+
+    assert patient.ask_again(KEY, "t1") is True
+    assert len(sent) == 2
 
 
 # Fence

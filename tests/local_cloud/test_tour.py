@@ -7,7 +7,8 @@ from rich.console import Console
 
 from chalicelib import log
 from chalicelib.errors import Throttled
-from local_cloud.tour import follow_log
+from chalicelib.imaging import CONVERTIBLE
+from local_cloud.tour import PICTURES, follow_log
 
 
 @pytest.fixture
@@ -70,3 +71,7 @@ def test_no_key_steers_the_terminal(key: str, seen: str, shown: io.StringIO) -> 
     log.done("removed", image=key, outcome="removed", milliseconds=7)
 
     assert shown.getvalue() == f"{seen}: removed, 7 ms\n"
+
+
+def test_a_folder_of_samples_may_have_pictures_of_every_format() -> None:
+    assert {content_type.replace("image/", ".") for content_type in CONVERTIBLE} <= PICTURES

@@ -41,7 +41,7 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
             "STAGE": "dev",
             "IMAGES_BUCKET": "pictures",
             "IMAGES_TABLE": "rows",
-            "LABEL_TIMEOUT_SECONDS": "60",
+            "LABEL_TIMEOUT_SECONDS": "120",
         },
         "lambda_functions": {
             "api_handler": {
@@ -51,8 +51,8 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
             },
             "label_uploaded_image": {
                 "iam_policy_file": "policies/dev/label_uploaded_image.json",
-                "lambda_timeout": 60,
-                "lambda_memory_size": 1024,
+                "lambda_timeout": 120,
+                "lambda_memory_size": 2048,
             },
         },
     }
@@ -67,7 +67,7 @@ def test_every_function_of_the_template_has_a_size() -> None:
 def test_what_the_deployer_has_changed_stays() -> None:
     mine = {
         "lambda_functions": {
-            "label_uploaded_image": {"lambda_memory_size": 2048, "lambda_timeout": 90, "layers": ["a"]}
+            "label_uploaded_image": {"lambda_memory_size": 3008, "lambda_timeout": 150, "layers": ["a"]}
         },
         "environment_variables": {"MIN_CONFIDENCE": "70"},
         "log_retention_in_days": 365,
@@ -84,8 +84,8 @@ def test_what_the_deployer_has_changed_stays() -> None:
     } == {name: mine[name] for name in ("log_retention_in_days", "tags", "lambda_architecture", "xray")}
     assert after["environment_variables"]["MIN_CONFIDENCE"] == "70"
     assert after["lambda_functions"]["label_uploaded_image"] == {
-        "lambda_memory_size": 2048,
-        "lambda_timeout": 90,
+        "lambda_memory_size": 3008,
+        "lambda_timeout": 150,
         "layers": ["a"],
         "iam_policy_file": "policies/dev/label_uploaded_image.json",
     }
@@ -111,14 +111,14 @@ def test_what_must_fit_the_stack_follows_it() -> None:
 @pytest.mark.parametrize(
     ("part", "top"),
     [
-        ({"lambda_functions": {"label_uploaded_image": {"lambda_timeout": 120}}}, {}),
-        ({"lambda_timeout": 120}, {}),
-        ({}, {"lambda_timeout": 120}),
-        ({}, {"lambda_functions": {"label_uploaded_image": {"lambda_timeout": 120}}}),
+        ({"lambda_functions": {"label_uploaded_image": {"lambda_timeout": 140}}}, {}),
+        ({"lambda_timeout": 140}, {}),
+        ({}, {"lambda_timeout": 140}),
+        ({}, {"lambda_functions": {"label_uploaded_image": {"lambda_timeout": 140}}}),
         (
             {
                 "environment_variables": {"LABEL_TIMEOUT_SECONDS": "61"},
-                "lambda_functions": {"label_uploaded_image": {"lambda_timeout": 120}},
+                "lambda_functions": {"label_uploaded_image": {"lambda_timeout": 140}},
             },
             {},
         ),
@@ -135,8 +135,8 @@ def test_the_lease_follows_the_functions_time_out(part: dict[str, Any], top: dic
     after = configured(part, **top)
 
     effective = Config("dev", LABELLER, config_from_disk={**EMPTY, **top, "stages": {"dev": after}})
-    assert effective.lambda_timeout == 120
-    assert after["environment_variables"]["LABEL_TIMEOUT_SECONDS"] == "120"
+    assert effective.lambda_timeout == 140
+    assert after["environment_variables"]["LABEL_TIMEOUT_SECONDS"] == "140"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_writing_again_changes_nothing() -> None:
 
 
 def test_the_other_stages_stay() -> None:
-    others = {"local": {"lambda_timeout": 60}, "prod": {"odd": [1, {"deep": None}]}}
+    others = {"local": {"lambda_timeout": 120}, "prod": {"odd": [1, {"deep": None}]}}
 
     after = with_stage({**EMPTY, "stages": others}, "dev", OUTPUTS, SIZES, None)["stages"]
 
@@ -181,7 +181,7 @@ def test_the_functions_run_with_what_is_written() -> None:
             {"environment_variables": {"MIN_CONFIDENCE": "110"}},
             "MIN_CONFIDENCE must be a number from 0 to 100",
         ),
-        ({"lambda_timeout": 900}, "LABEL_TIMEOUT_SECONDS must be a whole number from 60 to 150, not '900'"),
+        ({"lambda_timeout": 900}, "LABEL_TIMEOUT_SECONDS must be a whole number from 120 to 150, not '900'"),
         ({"environment_variables": {"MAX_LABELS": 7}}, 'MAX_LABELS of the stage dev must be in quotes: "7"'),
         (
             {"environment_variables": ["MAX_LABELS"]},

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -14,6 +14,7 @@ from chalice import Chalice
 
 from chalicelib.model import image_id
 from chalicelib.services import Services
+from chalicelib.settings import Settings
 from local_cloud import resources
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
@@ -21,15 +22,19 @@ from ops.policies import PolicyDocument, render
 from ops.problems import Problem
 from tests.api_client import ApiClient
 from tests.permissions import TEMPLATE, Guard, Policies, Used, policies_of, values_of
-from tests.pictures import picture
+from tests.pictures import ENCODERS, picture, quarters
 from tests.rights import TRACING, Right, allows, covers, functions, grants, implied, lacking, unused
+from tests.scripted_rekognition import ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LABELLING = {"label_uploaded_image"}  # the functions that look at pictures
 WITHOUT_RESOURCES = {
-    "rekognition:DetectLabels": "a detector looks at any picture that its caller can read",
+    **dict.fromkeys(
+        ("rekognition:DetectLabels", "rekognition:DetectModerationLabels", "rekognition:DetectText"),
+        "a detector looks at any picture that its caller can read",
+    ),
     "xray:PutTelemetryRecords": "X-Ray has no resources to send to",
     "xray:PutTraceSegments": "X-Ray has no resources to send to",
 }
@@ -62,8 +67,13 @@ class Deployment:
         self.records.clear()
         self.handle(event, None)
 
+    def invoke(self, _: str, event: Any) -> bool:
+        self.records.extend(event["Records"])
+        return True
+
     def label(self) -> None:
         self.put("dog.png", picture("Dog 90", "Cat 80"))
+        self.put("dog.webp", ENCODERS["image/webp"](quarters()))
         self.put("empty.png", b"")
         self.put("archived.png", picture("Dog 90"), storage_class="GLACIER")
         again = [*self.records]
@@ -71,6 +81,10 @@ class Deployment:
         self.records.extend(again)
         self.deliver()
         self.put("dog.png", picture("Dog 90"))
+        self.deliver()
+
+    def relabel(self) -> None:
+        self.api.post("images", image_id("dog.png"), "relabel")
         self.deliver()
 
     def ask(self) -> None:
@@ -90,6 +104,11 @@ class Deployment:
 
 
 @pytest.fixture
+def services(all_detectors: Settings, rekognition: ScriptedRekognition) -> Services:
+    return Services(all_detectors)
+
+
+@pytest.fixture
 def deployment(
     api: ApiClient,
     services: Services,
@@ -100,6 +119,7 @@ def deployment(
 ) -> Deployment:
     deployment = Deployment(api, s3, services.bucket.name, app_module.label_uploaded_image)
     monkeypatch.setattr(endpoint, "on_object_event", deployment.records.append)
+    monkeypatch.setattr(endpoint, "on_invocation", deployment.invoke)
     return deployment
 
 
@@ -124,6 +144,7 @@ def used(deployment: Deployment, services: Services, app_module: ModuleType, gua
     app, values = app_module.app, values_of(services.settings.stage)
     with guard.recording() as recorded:
         deployment.label()
+        deployment.relabel()
         deployment.ask()
         deployment.delete()
     return {name: recorded[name] | implied(app, name, values) for name in functions(app)}
