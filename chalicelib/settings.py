@@ -31,6 +31,7 @@ class Settings:
     stage: str
     images_bucket: str
     images_table: str
+    state_table: str
     detect: tuple[str, ...] = ("labels", "moderation", "text")
     min_confidence: float = 50.0
     max_labels: int = 30
@@ -67,6 +68,7 @@ class Settings:
             stage=variables.name("STAGE"),
             images_bucket=variables.text("IMAGES_BUCKET"),
             images_table=variables.text("IMAGES_TABLE"),
+            state_table=variables.text("STATE_TABLE"),
             detect=detect,
             min_confidence=variables.number("MIN_CONFIDENCE", cls.min_confidence, 0, 100),
             max_labels=variables.whole("MAX_LABELS", cls.max_labels, 1, MAX_LABELS),

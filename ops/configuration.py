@@ -56,6 +56,7 @@ def with_stage(
         "STAGE": name,
         "IMAGES_BUCKET": outputs["ImagesBucket"],
         "IMAGES_TABLE": outputs["ImagesTable"],
+        "STATE_TABLE": outputs["StateTable"],
     }
     functions = _section(part, "lambda_functions")
     for handler in handlers:
@@ -83,8 +84,9 @@ def changes(before: Any, after: Any, path: str) -> Iterator[str]:
 def check(stage: Stage, account: Account) -> None:
     """Raises Problem early for what would make `write` fail after CloudFormation's work."""
     [bucket, *_] = stage.buckets(account.id, account.region)
-    [table, *_] = stage.tables
-    with_stage(stage.document(), stage.name, {"ImagesBucket": bucket, "ImagesTable": table}, SIZES, None)
+    [images, _, state] = stage.tables
+    outputs = {"ImagesBucket": bucket, "ImagesTable": images, "StateTable": state}
+    with_stage(stage.document(), stage.name, outputs, SIZES, None)
 
 
 def write(stage: Stage, account: Account, outputs: Mapping[str, str], xray: bool | None) -> list[str]:

@@ -82,6 +82,7 @@ def settings(session: boto3.Session, template: str) -> Settings:
         stage,
         images_bucket=outputs["ImagesBucket"],
         images_table=outputs["ImagesTable"],
+        state_table=outputs["StateTable"],
         detect=("labels",),
     )
 

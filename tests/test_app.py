@@ -151,7 +151,12 @@ def gallery_services(
     """A stage with a picture under every odd key, and one with every odd label, labelled at the same time."""
     stage = f"t{secrets.token_hex(6)}"
     outputs = resources.create(boto3.Session(), stage, ROOT / ".chalice/resources.yaml")
-    settings = Settings(stage, images_bucket=outputs["ImagesBucket"], images_table=outputs["ImagesTable"])
+    settings = Settings(
+        stage,
+        images_bucket=outputs["ImagesBucket"],
+        images_table=outputs["ImagesTable"],
+        state_table=outputs["StateTable"],
+    )
     records: list[ObjectEvent] = []
     uploader = Uploader(boto3.client("s3"), settings.images_bucket, app_module.label_uploaded_image, records)
     with pytest.MonkeyPatch.context() as patch:

@@ -128,6 +128,7 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
             "STAGE": STAGE,
             "IMAGES_BUCKET": outputs["ImagesBucket"],
             "IMAGES_TABLE": outputs["ImagesTable"],
+            "STATE_TABLE": outputs["StateTable"],
             "LABEL_TIMEOUT_SECONDS": "120",
         }
 

@@ -15,6 +15,7 @@ SETTINGS = Settings(
     "local",
     "pictures",
     "images",
+    "state",
     detect=("labels", "properties"),
     min_confidence=60.5,
     max_labels=7,
@@ -94,7 +95,7 @@ def test_the_recipe_is_what_the_settings_say(endpoint: object) -> None:
 
 
 def test_what_is_asked_unless_told_otherwise_is_the_same_in_settings_and_model(endpoint: object) -> None:
-    assert Services(Settings("local", "pictures", "images")).recipe == Recipe()
+    assert Services(Settings("local", "pictures", "images", "state")).recipe == Recipe()
 
 
 def test_time_is_told_in_utc() -> None:
@@ -140,7 +141,7 @@ def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() 
 
 def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
     size = SIZES[LABELLER]
-    settings = Settings("local", "pictures", "images", aws_lambda_function_memory_size=size.memory)
+    settings = Settings("local", "pictures", "images", "state", aws_lambda_function_memory_size=size.memory)
 
     assert size.timeout >= MIN_LABEL_TIMEOUT
     assert settings.conversion_bytes >= ANY_PICTURE

@@ -15,7 +15,7 @@ from ops.problems import Problem
 from ops.stage import API_HANDLER, Stage
 from tests.conftest import ROOT
 
-OUTPUTS = {"ImagesBucket": "pictures", "ImagesTable": "rows"}
+OUTPUTS = {"ImagesBucket": "pictures", "ImagesTable": "rows", "StateTable": "state"}
 EMPTY: dict[str, Any] = {"version": "2.0", "app_name": "image-labeller", "stages": {}}
 ALL_OUTPUTS = {
     **OUTPUTS,
@@ -41,6 +41,7 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
             "STAGE": "dev",
             "IMAGES_BUCKET": "pictures",
             "IMAGES_TABLE": "rows",
+            "STATE_TABLE": "state",
             "LABEL_TIMEOUT_SECONDS": "120",
         },
         "lambda_functions": {
@@ -171,7 +172,7 @@ def test_the_functions_run_with_what_is_written() -> None:
 
     for handler in SIZES:
         variables = Config("dev", handler, config_from_disk=document).environment_variables
-        assert Settings.from_env(variables) == Settings("dev", "pictures", "rows", max_labels=7)
+        assert Settings.from_env(variables) == Settings("dev", "pictures", "rows", "state", max_labels=7)
 
 
 @pytest.mark.parametrize(
