@@ -7,6 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+# What the stage's stack has made: variables, and the stack's outputs that they are.
+RESOURCES = {
+    "IMAGES_BUCKET": "ImagesBucket",
+    "QUARANTINE_BUCKET": "QuarantineBucket",
+    "IMAGES_TABLE": "ImagesTable",
+    "IMAGES_STREAM_ARN": "ImagesStreamArn",
+    "STATE_TABLE": "StateTable",
+    "LABELLING_QUEUE_URL": "LabellingQueueUrl",
+    "CALLBACKS_QUEUE_URL": "CallbacksQueueUrl",
+    "CALLBACKS_DEAD_LETTERS_URL": "CallbacksDeadLettersUrl",
+    "SIGNING_SECRET_ARN": "SigningSecretArn",
+}
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
 MIN_LABEL_TIMEOUT = 120  # seconds, in which one attempt at a picture ends though every service hangs
 MAX_LABEL_TIMEOUT = 150  # Lambda tries a last time 180 s after a crash, and the lease must be over
@@ -30,8 +42,14 @@ class SettingsError(Exception):
 class Settings:
     stage: str
     images_bucket: str
+    quarantine_bucket: str
     images_table: str
+    images_stream_arn: str
     state_table: str
+    labelling_queue_url: str
+    callbacks_queue_url: str
+    callbacks_dead_letters_url: str
+    signing_secret_arn: str
     detect: tuple[str, ...] = ("labels", "moderation", "text")
     min_confidence: float = 50.0
     max_labels: int = 30
@@ -67,8 +85,14 @@ class Settings:
         settings = cls(
             stage=variables.name("STAGE"),
             images_bucket=variables.text("IMAGES_BUCKET"),
+            quarantine_bucket=variables.text("QUARANTINE_BUCKET"),
             images_table=variables.text("IMAGES_TABLE"),
+            images_stream_arn=variables.text("IMAGES_STREAM_ARN"),
             state_table=variables.text("STATE_TABLE"),
+            labelling_queue_url=variables.text("LABELLING_QUEUE_URL"),
+            callbacks_queue_url=variables.text("CALLBACKS_QUEUE_URL"),
+            callbacks_dead_letters_url=variables.text("CALLBACKS_DEAD_LETTERS_URL"),
+            signing_secret_arn=variables.text("SIGNING_SECRET_ARN"),
             detect=detect,
             min_confidence=variables.number("MIN_CONFIDENCE", cls.min_confidence, 0, 100),
             max_labels=variables.whole("MAX_LABELS", cls.max_labels, 1, MAX_LABELS),

@@ -17,6 +17,7 @@ from chalice.app import EventSourceHandler
 from chalice.config import Config
 from chalice.local import ChaliceRequestHandler, LocalDevServer, create_local_server
 
+from chalicelib.settings import RESOURCES
 from local_cloud import resources
 from local_cloud.endpoint import HOST, Endpoint, PortInUseError, check_free
 from local_cloud.functions import FunctionSettings
@@ -79,6 +80,7 @@ class LocalCloud:
         self._session = boto3.Session()
         self._s3 = self._session.client("s3")
         self.outputs = resources.create(self._session, STAGE, PROJECT / ".chalice/resources.yaml")
+        os.environ.update({variable: self.outputs[output] for variable, output in RESOURCES.items()})
         app = importlib.import_module("app").app  # not before its environment is there
         let_threads_share(app)
         self._api = _serve(app, self._api_port)

@@ -10,7 +10,7 @@ from typing import Any
 
 from chalice.config import Config
 
-from chalicelib.settings import Settings, SettingsError
+from chalicelib.settings import RESOURCES, Settings, SettingsError
 from ops import policies
 from ops.account import Account
 from ops.problems import Problem
@@ -52,12 +52,7 @@ def with_stage(
     if Config(name, config_from_disk=after).log_retention_in_days is None:
         part.setdefault("log_retention_in_days", LOG_RETENTION)  # an explicit null stays
     environment = _section(part, "environment_variables")
-    environment |= {
-        "STAGE": name,
-        "IMAGES_BUCKET": outputs["ImagesBucket"],
-        "IMAGES_TABLE": outputs["ImagesTable"],
-        "STATE_TABLE": outputs["StateTable"],
-    }
+    environment |= {"STAGE": name, **{variable: outputs[output] for variable, output in RESOURCES.items()}}
     functions = _section(part, "lambda_functions")
     for handler in handlers:
         so_far = Config(name, handler, config_from_disk=after)
@@ -81,12 +76,9 @@ def changes(before: Any, after: Any, path: str) -> Iterator[str]:
         yield f"{path}: {json.dumps(after)}{was}"
 
 
-def check(stage: Stage, account: Account) -> None:
+def check(stage: Stage) -> None:
     """Raises Problem early for what would make `write` fail after CloudFormation's work."""
-    [bucket, *_] = stage.buckets(account.id, account.region)
-    [images, _, state] = stage.tables
-    outputs = {"ImagesBucket": bucket, "ImagesTable": images, "StateTable": state}
-    with_stage(stage.document(), stage.name, outputs, SIZES, None)
+    with_stage(stage.document(), stage.name, {output: output for output in RESOURCES.values()}, SIZES, None)
 
 
 def write(stage: Stage, account: Account, outputs: Mapping[str, str], xray: bool | None) -> list[str]:

@@ -28,7 +28,7 @@ def run(
     stage.check_home(account)
     if not any_region:
         account.check_region()
-    configuration.check(stage, account)
+    configuration.check(stage)
     stack = Stack(account.client("cloudformation"), stage.stack_name)
     template = (stage.project / TEMPLATE).read_text(encoding="utf-8")
     inventory = Inventory(stage, account)

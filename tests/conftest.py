@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.d
 os.environ.pop("AWS_PROFILE", None)
 
 from chalicelib.services import Services  # noqa: E402
-from chalicelib.settings import DETECTORS, Settings  # noqa: E402
+from chalicelib.settings import DETECTORS, RESOURCES, Settings  # noqa: E402
 from local_cloud import resources  # noqa: E402
 from local_cloud.endpoint import Endpoint  # noqa: E402
 from tests.api_client import ApiClient, served  # noqa: E402
@@ -73,18 +73,18 @@ def template(endpoint: Endpoint) -> str:
     return "https://s3.amazonaws.com/templates/resources.yaml"
 
 
+def settings_of(stage: str, outputs: Mapping[str, str]) -> Settings:
+    """What a stage's stack makes, and else the defaults."""
+    variables = {variable: outputs[output] for variable, output in RESOURCES.items()}
+    return Settings.from_env({**variables, "STAGE": stage})
+
+
 @pytest.fixture
 def settings(session: boto3.Session, template: str) -> Settings:
     """Settings for a stage that only this test has, where one detector is asked."""
     stage = f"t{secrets.token_hex(6)}"
     outputs = resources.create(session, stage, template)
-    return Settings(
-        stage,
-        images_bucket=outputs["ImagesBucket"],
-        images_table=outputs["ImagesTable"],
-        state_table=outputs["StateTable"],
-        detect=("labels",),
-    )
+    return replace(settings_of(stage, outputs), detect=("labels",))
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from local_cloud.endpoint import Endpoint
 from local_cloud.functions import Function, FunctionSettings
 from local_cloud.object_events import ObjectEvent
 from tests.api_client import Answer, ApiClient
-from tests.conftest import ROOT
+from tests.conftest import ROOT, settings_of
 from tests.faults import Step, json_error, plan, raising, xml_error
 from tests.log_lines import log_lines
 from tests.pictures import LabelSpec, picture
@@ -151,12 +151,7 @@ def gallery_services(
     """A stage with a picture under every odd key, and one with every odd label, labelled at the same time."""
     stage = f"t{secrets.token_hex(6)}"
     outputs = resources.create(boto3.Session(), stage, ROOT / ".chalice/resources.yaml")
-    settings = Settings(
-        stage,
-        images_bucket=outputs["ImagesBucket"],
-        images_table=outputs["ImagesTable"],
-        state_table=outputs["StateTable"],
-    )
+    settings = settings_of(stage, outputs)
     records: list[ObjectEvent] = []
     uploader = Uploader(boto3.client("s3"), settings.images_bucket, app_module.label_uploaded_image, records)
     with pytest.MonkeyPatch.context() as patch:

@@ -17,6 +17,7 @@ import boto3
 import pytest
 import requests
 
+from chalicelib.settings import RESOURCES
 from local_cloud.endpoint import Endpoint
 from local_cloud.recognition import local_recogniser
 from local_cloud.rekognition import LocalRekognition
@@ -126,9 +127,7 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
         assert each["Runtime"] == f"python{sys.version_info.major}.{sys.version_info.minor}"
         assert each["Environment"]["Variables"] == {
             "STAGE": STAGE,
-            "IMAGES_BUCKET": outputs["ImagesBucket"],
-            "IMAGES_TABLE": outputs["ImagesTable"],
-            "STATE_TABLE": outputs["StateTable"],
+            **{variable: outputs[output] for variable, output in RESOURCES.items()},
             "LABEL_TIMEOUT_SECONDS": "120",
         }
 

@@ -167,7 +167,12 @@ def test_the_local_stage_names_what_the_template_makes() -> None:
     assert made == {name: LOCAL[name] for name in VARIABLES}
 
 
-VARIABLES = {"IMAGES_BUCKET": "ImageBucket", "IMAGES_TABLE": "ImagesTable", "STATE_TABLE": "StateTable"}
+VARIABLES = {
+    "IMAGES_BUCKET": "ImageBucket",
+    "QUARANTINE_BUCKET": "QuarantineBucket",
+    "IMAGES_TABLE": "ImagesTable",
+    "STATE_TABLE": "StateTable",
+}
 
 
 def test_data_is_kept_when_the_stack_goes_and_nothing_else_is() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,12 +11,10 @@ from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIEN
 from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
 from ops.configuration import LABELLER, SIZES
 from tests import faults
+from tests.conftest import LOCAL
 
-SETTINGS = Settings(
-    "local",
-    "pictures",
-    "images",
-    "state",
+SETTINGS = replace(
+    Settings.from_env(LOCAL),
     detect=("labels", "properties"),
     min_confidence=60.5,
     max_labels=7,
@@ -76,7 +75,7 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
     assert (detection.max_bytes, detection.max_pixels) == (2_000_000, 3_000_000)
     assert (detection.converter.max_pixels, detection.converter.max_memory) == (3_000_000, 768 * 2**20)
     assert detection.flagging == {"Violence": 63.5}
-    assert services.bucket.name == "pictures"
+    assert services.bucket.name == SETTINGS.images_bucket
 
 
 def test_the_recipe_is_what_the_settings_say(endpoint: object) -> None:
@@ -95,7 +94,7 @@ def test_the_recipe_is_what_the_settings_say(endpoint: object) -> None:
 
 
 def test_what_is_asked_unless_told_otherwise_is_the_same_in_settings_and_model(endpoint: object) -> None:
-    assert Services(Settings("local", "pictures", "images", "state")).recipe == Recipe()
+    assert Services(Settings.from_env(LOCAL)).recipe == Recipe()
 
 
 def test_time_is_told_in_utc() -> None:
@@ -141,7 +140,7 @@ def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() 
 
 def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
     size = SIZES[LABELLER]
-    settings = Settings("local", "pictures", "images", "state", aws_lambda_function_memory_size=size.memory)
+    settings = replace(Settings.from_env(LOCAL), aws_lambda_function_memory_size=size.memory)
 
     assert size.timeout >= MIN_LABEL_TIMEOUT
     assert settings.conversion_bytes >= ANY_PICTURE
@@ -177,5 +176,5 @@ def test_a_client_signs_for_the_buckets_regional_host(
     url = Services(SETTINGS).bucket.presign_upload("car.png", Upload(), 60).url
 
     assert url.startswith(
-        "https://pictures.s3.us-east-1.amazonaws.com/car.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&"
+        f"https://{SETTINGS.images_bucket}.s3.us-east-1.amazonaws.com/car.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&"
     )

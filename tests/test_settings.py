@@ -1,21 +1,21 @@
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chalicelib.model import Detector
-from chalicelib.settings import DETECTORS, Settings, SettingsError
+from chalicelib.settings import DETECTORS, RESOURCES, Settings, SettingsError
 
 NAMES_100 = ",".join(f"Name {number}" for number in range(100))
-NAMED = {"STAGE": "local", "IMAGES_BUCKET": "pictures", "IMAGES_TABLE": "images", "STATE_TABLE": "state"}
+MADE: dict[str, Any] = {variable.lower(): f"the {output}" for variable, output in RESOURCES.items()}
+NAMED = {"STAGE": "local", **{variable: MADE[variable.lower()] for variable in RESOURCES}}
 
 
-def test_stage_bucket_and_tables_are_enough() -> None:
+def test_the_stage_and_what_its_stack_made_are_enough() -> None:
     assert Settings.from_env(NAMED) == Settings(
         stage="local",
-        images_bucket="pictures",
-        images_table="images",
-        state_table="state",
+        **MADE,
         detect=("labels", "moderation", "text"),
         min_confidence=50.0,
         max_labels=30,
@@ -44,10 +44,7 @@ def test_stage_bucket_and_tables_are_enough() -> None:
 
 def test_every_setting_is_read() -> None:
     environ = {
-        "STAGE": "local",
-        "IMAGES_BUCKET": " pictures ",
-        "IMAGES_TABLE": "images",
-        "STATE_TABLE": "state",
+        **{name: f" {value} " for name, value in NAMED.items()},
         "DETECT": "properties, text,moderation",
         "MIN_CONFIDENCE": "12.5",
         "MAX_LABELS": "45",
@@ -71,9 +68,7 @@ def test_every_setting_is_read() -> None:
 
     assert Settings.from_env(environ) == Settings(
         stage="local",
-        images_bucket="pictures",
-        images_table="images",
-        state_table="state",
+        **MADE,
         detect=("moderation", "text", "properties"),
         min_confidence=12.5,
         max_labels=45,
@@ -103,7 +98,9 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 
 def test_all_problems_are_in_one_message() -> None:
     environ = {
+        **NAMED,
         "STAGE": "Dev-1",
+        "IMAGES_BUCKET": "",
         "IMAGES_TABLE": "  ",
         "DETECT": "labels, faces, emotions",
         "MIN_CONFIDENCE": "high",
@@ -123,7 +120,7 @@ def test_all_problems_are_in_one_message() -> None:
     assert str(raised.value) == (
         "DETECT takes labels, moderation, text, properties, not emotions, faces; "
         "STAGE must be up to 15 small letters and digits, a letter first, not 'Dev-1'; "
-        "IMAGES_BUCKET is missing; IMAGES_TABLE is missing; STATE_TABLE is missing; "
+        "IMAGES_BUCKET is missing; IMAGES_TABLE is missing; "
         "MIN_CONFIDENCE must be a number from 0 to 100, not 'high'; "
         "MAX_LABELS must be a whole number from 1 to 45, not '46'; "
         "INCLUDE_LABELS: 'Cat#1' is none of Rekognition's names; "
@@ -137,7 +134,9 @@ def test_all_problems_are_in_one_message() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(field.name.upper() for field in dataclasses.fields(Settings)[4:]))
+@pytest.mark.parametrize(
+    "name", sorted({field.name.upper() for field in dataclasses.fields(Settings)} - set(NAMED))
+)
 @pytest.mark.parametrize("blank", ["", "  "], ids=["empty", "spaces"])
 def test_a_blank_value_is_none(name: str, blank: str) -> None:
     assert Settings.from_env({**NAMED, name: blank}) == Settings.from_env(NAMED)
@@ -292,17 +291,17 @@ def test_the_detectors_are_those_of_the_model() -> None:
     ("memory", "megabytes"), [(2048, 1792), (512, 256), (128, 64)], ids=["usual", "small", "too small"]
 )
 def test_a_conversion_leaves_the_function_what_it_needs_itself(memory: int, megabytes: int) -> None:
-    settings = Settings("local", "pictures", "images", "state", aws_lambda_function_memory_size=memory)
+    settings = replace(Settings.from_env(NAMED), aws_lambda_function_memory_size=memory)
 
     assert settings.conversion_bytes == megabytes * 2**20
 
 
 def test_a_lease_outlives_the_function() -> None:
-    assert Settings("local", "pictures", "images", "state", label_timeout_seconds=120).lease_seconds == 130
+    assert replace(Settings.from_env(NAMED), label_timeout_seconds=120).lease_seconds == 130
 
 
 def test_settings_do_not_change() -> None:
-    settings = Settings("local", "pictures", "images", "state")
+    settings = Settings.from_env(NAMED)
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.max_labels = 1  # type: ignore[misc]

@@ -1,21 +1,22 @@
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from chalice.config import Config
 
-from chalicelib.settings import Settings
+from chalicelib.settings import RESOURCES, Settings
 from ops import configuration
 from ops.account import Account
 from ops.configuration import LABELLER, SIZES, changes, with_stage
 from ops.lambda_runtime import default_architecture
 from ops.problems import Problem
 from ops.stage import API_HANDLER, Stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, settings_of
 
-OUTPUTS = {"ImagesBucket": "pictures", "ImagesTable": "rows", "StateTable": "state"}
+OUTPUTS = {output: f"the {output}" for output in RESOURCES.values()}
 EMPTY: dict[str, Any] = {"version": "2.0", "app_name": "image-labeller", "stages": {}}
 ALL_OUTPUTS = {
     **OUTPUTS,
@@ -39,9 +40,7 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
         "log_retention_in_days": 30,
         "environment_variables": {
             "STAGE": "dev",
-            "IMAGES_BUCKET": "pictures",
-            "IMAGES_TABLE": "rows",
-            "STATE_TABLE": "state",
+            **{variable: OUTPUTS[output] for variable, output in RESOURCES.items()},
             "LABEL_TIMEOUT_SECONDS": "120",
         },
         "lambda_functions": {
@@ -172,7 +171,7 @@ def test_the_functions_run_with_what_is_written() -> None:
 
     for handler in SIZES:
         variables = Config("dev", handler, config_from_disk=document).environment_variables
-        assert Settings.from_env(variables) == Settings("dev", "pictures", "rows", "state", max_labels=7)
+        assert Settings.from_env(variables) == replace(settings_of("dev", OUTPUTS), max_labels=7)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +224,7 @@ def test_a_stage_is_written_with_its_policies(stage: Stage, account: Account) ->
     assert written == [*files, f"config.json: the stage {stage.name}"]
     policy = json.loads((stage.project / files[1]).read_text())
     resources = [resource for statement in policy["Statement"] for resource in statement["Resource"]]
-    assert "arn:aws:s3:::pictures/*" in resources
+    assert f"arn:aws:s3:::{OUTPUTS['ImagesBucket']}/*" in resources
     assert (
         f"arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/{stage.prefix}-{LABELLER}:*" in resources
     )
@@ -302,9 +301,9 @@ def test_a_file_of_somebody_elses_among_the_policies_stays(stage: Stage, account
 
 
 def test_what_would_fail_after_cloudformations_work_fails_before_it(stage: Stage, account: Account) -> None:
-    configuration.check(stage, account)
+    configuration.check(stage)
     part = {"environment_variables": {"LOG_LEVEL": "LOUD"}}
     stage.config_file.write_text(json.dumps({"stages": {stage.name: part}}))
 
     with pytest.raises(Problem, match="LOG_LEVEL must be one of"):
-        configuration.check(stage, account)
+        configuration.check(stage)
