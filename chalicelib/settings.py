@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from chalicelib import taxonomy
+
 # What the stage's stack has made: variables, and the stack's outputs that they are.
 RESOURCES = {
     "IMAGES_BUCKET": "ImagesBucket",
@@ -223,6 +225,8 @@ class _Variables:
         label, confidence = (parts[1].strip(), float(parts[2])) if parts else ("", math.inf)
         if not label or confidence > 100:
             self.problems.append(f"{name} must be like `Violence:80, Weapons:95`, not {text!r}")
+        elif not taxonomy.is_name(label):  # and so it would never be seen either
+            self.problems.append(f"{name}: {label!r} is no moderation label{_did_you_mean(label)}")
         if confidence < least:
             self.problems.append(f"{name}: {text!r} is below MIN_MODERATION_CONFIDENCE, so it is never seen")
         return label, confidence
@@ -230,3 +234,8 @@ class _Variables:
     def _list(self, name: str) -> tuple[str, ...]:
         parts = (part.strip() for part in self.environ.get(name, "").split(","))
         return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _did_you_mean(label: str) -> str:
+    closest = taxonomy.closest(label)
+    return f"; did you mean {closest!r}?" if closest else ""

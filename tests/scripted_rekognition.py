@@ -15,7 +15,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
-from local_cloud.recognition.moderation import PARENTS
+from chalicelib.taxonomy import PARENTS
 from tests.pictures import note_in
 
 if TYPE_CHECKING:

@@ -273,6 +273,31 @@ def test_moderation_without_its_detector_is_refused() -> None:
         Settings.from_env({**NAMED, "DETECT": "labels,text", "MODERATION": "flag"})
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("Violance:80", "'Violance' is no moderation label; did you mean 'Violence'?"),
+        (
+            "Visually disturbed:80",
+            "'Visually disturbed' is no moderation label; did you mean 'Visually Disturbing'?",
+        ),
+        ("Suggestive:80", "'Suggestive' is no moderation label"),
+    ],
+    ids=["misspelt", "nearly", "of another model"],
+)
+def test_a_trigger_that_the_taxonomy_lacks_is_refused_with_what_may_be_meant(text: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({**NAMED, "MODERATION_LABELS": text})
+
+    assert str(raised.value) == f"MODERATION_LABELS: {problem}"
+
+
+def test_a_trigger_may_be_written_in_any_case() -> None:
+    settings = Settings.from_env({**NAMED, "MODERATION_LABELS": "blood & GORE:80"})
+
+    assert settings.flagging == {"blood & GORE": 80.0}
+
+
 def test_a_trigger_that_is_never_seen_is_refused_but_no_default_is() -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.from_env({**NAMED, "MODERATION_LABELS": "Violence:30"})

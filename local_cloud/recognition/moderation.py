@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.taxonomy import PARENTS
+
 if TYPE_CHECKING:
     from mypy_boto3_rekognition.type_defs import ContentTypeTypeDef, ModerationLabelTypeDef
 
@@ -91,74 +93,6 @@ def _plain(name: str) -> str:
     """What OCR and people agree on: letters only."""
     return re.sub(r"[^a-z]", "", name.casefold())
 
-
-def _table(rows: str) -> Iterator[tuple[str, str]]:
-    """Each name with that of its parent, "" at the top."""
-    path: list[str] = []
-    for row in rows.strip().splitlines():
-        name = row.strip()
-        path[(len(row) - len(name)) // 4 :] = [name]
-        yield name, path[-2] if len(path) > 1 else ""
-
-
-# The taxonomy of moderation model 7.0.
-# https://docs.aws.amazon.com/rekognition/latest/dg/moderation-api.html
-PARENTS = dict(
-    _table("""
-Explicit
-    Explicit Nudity
-        Exposed Male Genitalia
-        Exposed Female Genitalia
-        Exposed Buttocks or Anus
-        Exposed Female Nipple
-    Explicit Sexual Activity
-    Sex Toys
-Non-Explicit Nudity of Intimate parts and Kissing
-    Non-Explicit Nudity
-        Bare Back
-        Exposed Male Nipple
-        Partially Exposed Buttocks
-        Partially Exposed Female Breast
-        Implied Nudity
-    Obstructed Intimate Parts
-        Obstructed Female Nipple
-        Obstructed Male Genitalia
-    Kissing on the Lips
-Swimwear or Underwear
-    Female Swimwear or Underwear
-    Male Swimwear or Underwear
-Violence
-    Weapons
-    Graphic Violence
-        Weapon Violence
-        Physical Violence
-        Self-Harm
-        Blood & Gore
-        Explosions and Blasts
-Visually Disturbing
-    Death and Emaciation
-        Emaciated Bodies
-        Corpses
-    Crashes
-        Air Crash
-Drugs & Tobacco
-    Products
-        Pills
-    Drugs & Tobacco Paraphernalia & Use
-        Smoking
-Alcohol
-    Alcohol Use
-        Drinking
-    Alcoholic Beverages
-Rude Gestures
-    Middle Finger
-Gambling
-Hate Symbols
-    Nazi Party
-    White Supremacy
-    Extremist
-""")
-)
 
 _NAMES = {_plain(name): name for name in (*PARENTS, *CONTENT_TYPES)} | {
     _plain(f"{name} Content"): name for name in CONTENT_TYPES
