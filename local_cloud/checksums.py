@@ -26,31 +26,58 @@ class _Crc32:
         return self._value.to_bytes(4, "big")
 
 
-_ALGORITHMS: dict[str, tuple[str, Callable[[], Any]]] = {
-    "x-amz-checksum-sha256": ("SHA256", hashlib.sha256),
-    "x-amz-checksum-sha1": ("SHA1", lambda: hashlib.sha1(usedforsecurity=False)),
-    "x-amz-checksum-crc32": ("CRC32", _Crc32),
-    "content-md5": ("Content-MD5", lambda: hashlib.md5(usedforsecurity=False)),
+_ALGORITHMS: dict[str, Callable[[], Any]] = {
+    "SHA256": hashlib.sha256,
+    "SHA1": lambda: hashlib.sha1(usedforsecurity=False),
+    "CRC32": _Crc32,
+    "Content-MD5": lambda: hashlib.md5(usedforsecurity=False),
 }
+_HEADERS = {f"x-amz-checksum-{name.lower()}": name for name in _ALGORITHMS if name != "Content-MD5"}
 
 
 def check(request: S3Request, body: IO[bytes]) -> None:
-    """Raise RefusedError when the body of an upload is not what its checksum says."""
-    if request.method != "PUT" or "x-amz-decoded-content-length" in request.headers:
-        return  # what is sent in chunks carries its checksum at its end
-    for name, (algorithm, make) in _ALGORITHMS.items():
-        declared = request.headers.get(name) or request.query.get(name)
-        if declared and _digest(body, make()) != declared:
+    """Raise RefusedError when a body is not what its checksum says, and for checksums that cannot be had."""
+    _check_algorithm(request)
+    if request.method != "PUT":
+        return
+    given = _given(request)
+    if len(given) > 1:
+        raise _invalid("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+    if "content-md5" in request.headers:
+        given["Content-MD5"] = request.headers["content-md5"]
+    for algorithm, declared in given.items():
+        if _digest(body, _ALGORITHMS[algorithm]()) != declared:
             raise RefusedError(
                 400, "BadDigest", f"The {algorithm} you specified did not match the calculated checksum."
             )
 
 
 def remember(request: S3Request) -> None:
-    """Let moto keep a checksum that came without the header that SDKs send beside it."""
-    given = [name for name in _ALGORITHMS if name in request.headers and name != "content-md5"]
-    if given and request.method == "PUT":
-        request.environ.setdefault("HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM", _ALGORITHMS[given[0]][0])
+    """Let moto keep a checksum that stands in the URL, or without the header that SDKs send beside it."""
+    if request.method == "PUT":
+        for algorithm, value in _given(request).items():
+            request.environ[f"HTTP_X_AMZ_CHECKSUM_{algorithm}"] = value
+            request.environ["HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM"] = algorithm
+
+
+def _given(request: S3Request) -> dict[str, str]:
+    """By algorithm; what was presigned elsewhere than in Python has its headers in the URL."""
+    named = {name.lower(): value for name, value in (request.query | request.headers).items()}
+    return {algorithm: named[name] for name, algorithm in _HEADERS.items() if name in named}
+
+
+def _check_algorithm(request: S3Request) -> None:
+    algorithm = request.headers.get("x-amz-checksum-algorithm", "").upper()
+    if "x-amz-copy-source" in request.headers and algorithm not in ("", *_HEADERS.values()):
+        raise RefusedError(501, "NotImplemented", f"{algorithm} is not computed here.")
+    if algorithm.startswith("SHA") and request.headers.get("x-amz-checksum-type") == "FULL_OBJECT":
+        raise _invalid(
+            f"The FULL_OBJECT checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+        )
+
+
+def _invalid(message: str) -> RefusedError:
+    return RefusedError(400, "InvalidRequest", message)
 
 
 def _digest(body: IO[bytes], digest: Any) -> str:

@@ -18,7 +18,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
-from local_cloud import checksums, moto_patches, s3_limits
+from local_cloud import aws_chunked, checksums, moto_patches, s3_limits
 from local_cloud.clock import Clock, SystemClock
 from local_cloud.object_events import ObjectEvent, ObjectEvents
 from local_cloud.presigned import Authentication, RefusedError
@@ -167,7 +167,8 @@ class Endpoint:
         try:
             _check_length(request, chunked)
             self._authentication.check(request)
-            s3_limits.check(request)
+            s3_limits.check(request, body)
+            request = aws_chunked.unwrap(request, body)
             checksums.check(request, body)
         except RefusedError as refused:
             return _error(refused.status, refused.code, refused.message, refused.details)

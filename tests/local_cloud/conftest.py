@@ -26,6 +26,7 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 CommandLine = Callable[..., str]
 MakePump = Callable[..., Pump]
+Presign = Callable[..., str]
 Quickest = Callable[[Callable[[], object], threading.Event], float]
 
 
@@ -60,6 +61,25 @@ def streams(endpoint: Endpoint, session: boto3.Session) -> Any:
 @pytest.fixture(scope="session")
 def sqs(endpoint: Endpoint, session: boto3.Session) -> Any:
     return session.client("sqs", endpoint_url=endpoint.url, config=CONFIG)
+
+
+@pytest.fixture
+def presign(endpoint: Endpoint, session: boto3.Session) -> Presign:
+    """Presigns for the endpoint; `in_query` as other SDKs do, which put headers into the URL."""
+
+    def move(request: Any, **_: Any) -> None:
+        for name in [name for name in request.headers if name.lower().startswith("x-amz-")]:
+            request.params[name] = request.headers[name]
+            del request.headers[name]
+
+    def presign(operation: str, *, in_query: bool = False, **params: Any) -> str:
+        config = CONFIG.merge(Config(signature_version="s3v4"))
+        client = session.client("s3", endpoint_url=endpoint.url, config=config)
+        if in_query:
+            client.meta.events.register_first("before-sign.s3", move)
+        return str(client.generate_presigned_url(operation, Params=params))
+
+    return presign
 
 
 @pytest.fixture

@@ -235,21 +235,26 @@ def test_of_many_conditional_writes_at_once_exactly_one_wins(
 def test_aws_chunked_uploads_are_stored_without_their_chunk_framing(
     endpoint: Endpoint, s3: Any, bucket: str, streaming: str
 ) -> None:
-    framed, kind = {
+    framed, kind, trailer = {
         "unsigned-trailer": (
             b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n",
             "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            {"x-amz-trailer": "x-amz-checksum-crc32"},
         ),
         "signed-chunks": (
             b"5;chunk-signature=" + b"0" * 64 + b"\r\nhello\r\n0;chunk-signature=" + b"0" * 64 + b"\r\n\r\n",
             "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            {},
         ),
     }[streaming]
-    headers = {"x-amz-decoded-content-length": "5", "Content-Encoding": "aws-chunked"}
+    headers = {
+        "x-amz-decoded-content-length": "5",
+        "Content-Encoding": "aws-chunked",
+        "x-amz-content-sha256": kind,
+        **trailer,
+    }
 
-    answer = send(
-        "PUT", f"{endpoint.url}/{bucket}/a", iter([framed]), headers | {"x-amz-content-sha256": kind}
-    )
+    answer = send("PUT", f"{endpoint.url}/{bucket}/a", iter([framed]), headers)
 
     assert answer.status_code == 200, answer.text
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"hello"

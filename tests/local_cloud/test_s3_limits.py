@@ -1,8 +1,10 @@
 from typing import Any
 
 import pytest
+import requests
 
 from local_cloud.object_events import ObjectEvent
+from tests.local_cloud.conftest import Presign
 
 
 @pytest.mark.parametrize("key", ["x" * 1025, "\N{DOG FACE}" * 256 + "x"], ids=["ascii", "emoji"])
@@ -20,3 +22,30 @@ def test_metadata_of_two_kilobytes_is_kept_and_more_is_refused(s3: Any, bucket: 
 
     with pytest.raises(s3.exceptions.ClientError, match="MetadataTooLarge"):
         s3.put_object(Bucket=bucket, Key="b", Body=b"", Metadata={"k": "v" * 2048})
+
+
+def test_a_copy_with_new_metadata_has_two_kilobytes_too(
+    s3: Any, bucket: str, events: list[ObjectEvent]
+) -> None:
+    s3.put_object(Bucket=bucket, Key="a", Body=b"")
+    copy = {"Bucket": bucket, "CopySource": f"{bucket}/a", "MetadataDirective": "REPLACE"}
+
+    s3.copy_object(**copy, Key="b", Metadata={"k": "v" * 2047})
+    with pytest.raises(s3.exceptions.ClientError, match="MetadataTooLarge"):
+        s3.copy_object(**copy, Key="c", Metadata={"k": "v" * 2048})
+
+    assert [event["s3"]["object"]["key"] for event in events] == ["a", "b"]
+
+
+@pytest.mark.parametrize("where", ["header", "query"])
+def test_a_presigned_upload_has_two_kilobytes_too(s3: Any, bucket: str, where: str, presign: Presign) -> None:
+    answers = []
+    for key, size in (("a", 2047), ("b", 2048)):
+        metadata = {"k": "v" * size}
+        url = presign("put_object", in_query=where == "query", Bucket=bucket, Key=key, Metadata=metadata)
+        headers = {"x-amz-meta-k": metadata["k"]} if where == "header" else {}
+        answers.append(requests.put(url, data=b"x", headers=headers, timeout=10))
+
+    assert [answer.status_code for answer in answers] == [200, 400]
+    assert "<Code>MetadataTooLarge</Code>" in answers[1].text
+    assert s3.head_object(Bucket=bucket, Key="a")["Metadata"] == {"k": "v" * 2047}
