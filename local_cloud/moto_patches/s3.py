@@ -1,25 +1,20 @@
 """S3."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, unquote
 
 import moto.s3.models as s3_models
-import moto.s3.responses as s3_responses
 from moto.s3.exceptions import BucketNotEmpty
 from moto.utilities.utils import get_partition
 
 from local_cloud.moto_patches.mending import Function, is_true, mend, mend_cloudformation
+from local_cloud.moto_patches.s3_objects import as_versioned, check_version
 
 
 def apply() -> None:
     mend(s3_models.S3Backend, "put_object", _put_object)
     mend(s3_models.S3Backend, "delete_object", _delete_object)
-    mend(s3_responses.S3Response, "delete_object", _answer_delete_object)
-    mend(s3_responses.S3Response, "copy_object", _answer_copy_object)
     mend(s3_models.FakeBucket, "get_permission", _get_permission)
     mend(s3_models.FakeBucket, "delete_from_cloudformation_json", _delete_from_cloudformation)
     mend_cloudformation(s3_models.FakeBucket, _configure_bucket)
@@ -47,31 +42,30 @@ def _put_object(original: Function) -> Function:
 
 def _delete_object(original: Function) -> Function:
     """Once a bucket has had versioning, deleting a key adds a delete marker, also when there is no such key
-    (moto: does nothing then, and forgets all versions when versioning is suspended)."""
+    (moto: does nothing then, and forgets all versions when versioning is suspended). A delete marker that is
+    deleted is said to be one."""
 
     def delete_object(
         self: Any, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
     ) -> tuple[bool, dict[str, Any]]:
         bucket = self.get_bucket(bucket_name)
-        if bucket.versioning_status and version_id is None:
-            marker = _mark_deleted(self, bucket, key_name)
-            return True, {"version-id": marker.version_id, "delete-marker": "true"}
-        with _versioned(bucket):
+        check_version(bucket, version_id)
+        if not bucket.versioning_status:
             deleted: tuple[bool, dict[str, Any]] = original(self, bucket_name, key_name, version_id, bypass)
             return deleted
+        if version_id is None:
+            return True, _about(_mark_deleted(self, bucket, key_name))
+        [version] = [each for each in _versions(bucket, key_name) if each.version_id == version_id] or [None]
+        with as_versioned(bucket):
+            done, about = original(self, bucket_name, key_name, version_id, bypass)
+        return done, about | _about(version)
 
     return delete_object
 
 
-@contextmanager
-def _versioned(bucket: Any) -> Iterator[None]:
-    """moto looks for the version only where versioning is on at the moment."""
-    status = bucket.versioning_status
-    bucket.versioning_status = "Enabled" if status else status
-    try:
-        yield
-    finally:
-        bucket.versioning_status = status
+def _about(version: Any) -> dict[str, str]:
+    is_marker = isinstance(version, s3_models.FakeDeleteMarker)
+    return {"version-id": str(version.version_id), "delete-marker": "true"} if is_marker else {}
 
 
 def _mark_deleted(backend: Any, bucket: Any, key_name: str) -> Any:
@@ -92,40 +86,6 @@ def _versions(bucket: Any, key_name: str) -> list[Any]:
 
 def _is_null(version: Any) -> bool:
     return str(version.version_id) == "null"
-
-
-def _answer_delete_object(original: Function) -> Function:
-    """If-Match: `*` means any object that is there; none there fails the condition, as every mismatch does:
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html"""
-
-    def delete_object(self: Any) -> Any:
-        if condition := self.headers.get("If-Match"):
-            current = self.backend.get_object(self.bucket_name, self.parse_key_name())
-            if current is None:
-                raise s3_responses.PreconditionFailed("If-Match")
-            if condition == "*":
-                self.headers = {
-                    name: value for name, value in self.headers.items() if name.lower() != "if-match"
-                }
-        return original(self)
-
-    return delete_object
-
-
-def _answer_copy_object(original: Function) -> Function:
-    """A copy may ask for the source to be what it was looked at (moto knows only the opposite)."""
-
-    def copy_object(self: Any) -> Any:
-        if condition := self.headers.get("x-amz-copy-source-if-match"):
-            path, _, query = self.headers["x-amz-copy-source"].partition("?")
-            bucket, _, key = unquote(path).lstrip("/").partition("/")
-            version_id = dict(parse_qsl(query)).get("versionId")
-            source = self.backend.get_object(bucket, key, version_id=version_id)
-            if source and condition != "*" and condition.strip('"') != source.etag.strip('"'):
-                raise s3_responses.PreconditionFailed("x-amz-copy-source-If-Match")
-        return original(self)
-
-    return copy_object
 
 
 def _get_permission(original: Function) -> Function:

@@ -324,29 +324,6 @@ def test_one_version_can_be_deleted_while_versioning_is_suspended(s3: Any, suspe
     assert contents(s3, suspended) == [b"numbered"]
 
 
-@pytest.mark.parametrize(
-    ("condition", "deleted"), [("*", True), ("ours", True), ("another", False)], ids=["any", "same", "other"]
-)
-def test_a_delete_with_if_match_holds_to_it(s3: Any, bucket: str, condition: str, deleted: bool) -> None:
-    etag = s3.put_object(Bucket=bucket, Key="a", Body=b"x")["ETag"]
-    request = {"Bucket": bucket, "Key": "a", "IfMatch": etag if condition == "ours" else condition}
-
-    if deleted:
-        s3.delete_object(**request)
-    else:
-        with pytest.raises(s3.exceptions.ClientError, match="PreconditionFailed"):
-            s3.delete_object(**request)
-
-    assert ("Contents" in s3.list_objects_v2(Bucket=bucket)) is not deleted
-
-
-def test_a_delete_with_if_match_of_what_is_not_there_fails(s3: Any, versioned: str) -> None:
-    with pytest.raises(s3.exceptions.ClientError, match="PreconditionFailed"):
-        s3.delete_object(Bucket=versioned, Key="never", IfMatch="*")
-
-    assert "DeleteMarkers" not in s3.list_object_versions(Bucket=versioned)
-
-
 @pytest.mark.parametrize(("condition", "copied"), [("ours", True), ("another", False)])
 def test_a_copy_with_if_match_holds_to_it(s3: Any, versioned: str, condition: str, copied: bool) -> None:
     old = s3.put_object(Bucket=versioned, Key="a b", Body=b"1")
