@@ -15,6 +15,18 @@ class PictureRefused(LabellerError):
         self.reason = reason
 
 
+class CallbackRefused(LabellerError):
+    """A callback may not go there; the reason is a sentence for whoever gave the URL."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class CallbackUnresolved(CallbackRefused):
+    """The host has no address, which the owner of its name may change."""
+
+
 class Retryable(LabellerError):
     """A service is the cause, and a later try may succeed."""
 

@@ -17,9 +17,9 @@ from tests.conftest import LOCAL, ROOT
 
 EDGE = {"api", "events"}
 USE_CASES = {"detection", "labelling", "relabelling", "uploads"}
-ADAPTERS = {"bucket", "conversion", "functions", "rekognition", "store"}
+ADAPTERS = {"bucket", "conversion", "functions", "rekognition", "signing_secret", "store", "webhook"}
 PURE = {"model", "errors", "imaging", "settings", "stopwatch", "taxonomy"}
-SUPPORT = {"aws_errors", "decoding", "log", "metrics", "rows"}
+SUPPORT = {"aws_errors", "callback_url", "decoding", "exchange", "log", "metrics", "rows"}
 COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
 
 MAY_IMPORT = {
@@ -30,7 +30,10 @@ MAY_IMPORT = {
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
     "labelling": ADAPTERS | COMMON | {"detection"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
+    "webhook": {"callback_url", "errors", "exchange"},
     "aws_errors": {"errors"},
+    "callback_url": {"errors"},
+    "exchange": {"callback_url"},
     "decoding": {"errors", "imaging"},
     "rows": {"model"},
     "log": {"errors"},
