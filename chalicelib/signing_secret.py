@@ -1,7 +1,6 @@
 """Adapter: the secret in Secrets Manager that signs callbacks."""
 
 import base64
-import binascii
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -47,27 +46,30 @@ class SigningSecret:
 
     def _read(self) -> tuple[bytes, ...]:
         with translated(CODES):
-            current = self._value("AWSCURRENT")
-            try:
-                values = [current, self._value("AWSPREVIOUS")]
-            except ClientError as error:
-                if error_code(error) != "ResourceNotFoundException":
-                    raise
-                values = [current]
-        return tuple(dict.fromkeys(map(_key, values)))
+            current, previous = _key(self._value("AWSCURRENT")), _key(self._previous())
+        if not current:
+            raise AccessLost(f"the signing secret must be {MIN_KEY} to {MAX_KEY} bytes in Base64")
+        # A value before it that is no key has never signed anything, so no receiver has it.
+        return tuple(dict.fromkeys(key for key in (current, previous) if key))
+
+    def _previous(self) -> str:
+        try:
+            return self._value("AWSPREVIOUS")
+        except ClientError as error:
+            if error_code(error) != "ResourceNotFoundException":
+                raise
+            return ""
 
     def _value(self, stage: str) -> str:
         answer = self._client.get_secret_value(SecretId=self._arn, VersionStage=stage)
         return answer.get("SecretString", "")
 
 
-def _key(value: str) -> bytes:
-    """The value is the Base64 of the key, as a receiver has it after `whsec_`; padding may be missing."""
+def _key(value: str) -> bytes | None:
+    """The key is in Base64, perhaps without its padding, and perhaps after the `whsec_` of receivers."""
     text = value.strip().removeprefix(PREFIX).rstrip("=")
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not MIN_KEY <= len(key) <= MAX_KEY:
-        raise AccessLost(f"the signing secret must be the Base64 of {MIN_KEY} to {MAX_KEY} bytes")
-    return key
+    except ValueError:
+        return None
+    return key if MIN_KEY <= len(key) <= MAX_KEY else None

@@ -1,6 +1,5 @@
 """Receivers of callbacks on loopback that do as their script says, well or badly, and keep what they hear."""
 
-import select
 import socket
 import ssl
 import struct
@@ -41,9 +40,17 @@ class Visit:
     def say(self, data: bytes) -> None:
         self._line.sendall(data)
 
-    def is_over(self, seconds: float | None = None) -> bool:
-        """Whether the other side closes, or says more, within so many seconds; waits for it if None."""
-        return bool(select.select([self._line], [], [], seconds)[0])
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether the other side goes meanwhile; what it says is not heard."""
+        self._line.settimeout(seconds)
+        try:
+            while self._line.recv(4096):
+                pass
+        except TimeoutError:
+            return False
+        finally:
+            self._line.settimeout(None)
+        return True
 
     def break_off(self) -> None:
         """Closes by RST."""
@@ -51,7 +58,7 @@ class Visit:
         self._line.close()
 
 
-Step = Callable[[Visit], None]
+Step = Callable[[Visit], object]
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Step:
@@ -61,11 +68,12 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Step:
     return saying("\r\n".join([*lines, "", ""]).encode() + body)
 
 
-def saying(data: bytes) -> Step:
+def saying(data: bytes, *, unasked: bool = False) -> Step:
     """These bytes, and the end."""
 
     def step(visit: Visit) -> None:
-        visit.hear()
+        if not unasked:
+            visit.hear()
         visit.say(data)
 
     return step
@@ -76,26 +84,30 @@ def resetting(visit: Visit) -> None:
     visit.break_off()
 
 
+def breaking_off(visit: Visit) -> None:
+    visit.break_off()
+
+
 def silent(visit: Visit) -> None:
     """Says nothing for as long as anybody waits."""
-    visit.hear()
-    visit.is_over()
+    visit.wait()
 
 
-def dripping(start: bytes, drops: bytes = b"x") -> Step:
+def dripping(start: bytes, drop: bytes, *, unasked: bool = False) -> Step:
     """Says the start, and then drop by drop without an end."""
 
     def step(visit: Visit) -> None:
-        visit.hear()
+        if not unasked:
+            visit.hear()
         visit.say(start)
-        while not visit.is_over(PAUSE):
-            visit.say(drops)
+        while not visit.wait(PAUSE):
+            visit.say(drop)
 
     return step
 
 
 def pouring(start: bytes, chunk: bytes) -> Step:
-    """Says the start, and then as much as it can without an end."""
+    """Says the start, and then as much as anybody takes without an end."""
 
     def step(visit: Visit) -> None:
         visit.hear()
@@ -117,17 +129,10 @@ class Receiver:
         self._script = script
         self._tls = tls
         self._is_closing = False
+        self.address, self.port = listener.getsockname()
+        self.url = f"http://{self.address}:{self.port}/hook"
         self.connections = 0
         self.requests: list[Request] = []
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
-
-    @property
-    def url(self) -> str:
-        """By http, on this machine."""
-        return f"http://{self._listener.getsockname()[0]}:{self.port}/hook"
 
     def serve(self) -> None:
         while True:
@@ -142,7 +147,7 @@ class Receiver:
     def close(self) -> None:
         self._is_closing = True
         with suppress(OSError):
-            socket.create_connection(self._listener.getsockname()[:2]).close()
+            socket.create_connection((self.address, self.port)).close()
 
     def _attend(self, line: socket.socket, step: Step) -> None:
         with (
