@@ -115,7 +115,9 @@ class Labelling:
         detected = self.detection.detect(found, before.known(found.version, recipe), watch)
         try:
             answer = _answer(found, detected)
-            committed = self.store.commit(found, run, answer, before.label_keys, self.now())
+            committed = self.store.commit(
+                found, run, answer, before.label_keys, self.now(), wish=before.relabel
+            )
         except Exception as failure:
             self._release(found.key, run, before, Partial(found.version, recipe, detected.findings))
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):

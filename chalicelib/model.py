@@ -255,6 +255,7 @@ class Claim:
     fence: str | None = None
     partial: Partial | None = None
     relabel: str | None = None  # somebody wants it labelled again
+    relabelled: str | None = None  # the last such wish that came true
 
     @property
     def finished(self) -> bool:
@@ -262,7 +263,11 @@ class Claim:
 
     def answers(self, version: str | None) -> bool:
         """Whether this row is the last word on that version (None: that there is no object)."""
-        return self.finished and self.version == version and self.relabel is None
+        return self.finished and self.version == version and not self.is_wanted_anew
+
+    @property
+    def is_wanted_anew(self) -> bool:
+        return self.relabel != self.relabelled
 
     def is_held(self, version: str | None, now: float) -> bool:
         """Whether somebody is at work on that very version."""

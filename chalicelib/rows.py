@@ -157,6 +157,7 @@ def read_claim(row: Row) -> Claim:
         fence=row.get("fence"),
         partial=_read_partial(row),
         relabel=row.get("relabel"),
+        relabelled=row.get("relabelled"),
     )
 
 

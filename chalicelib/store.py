@@ -83,15 +83,15 @@ class Store:
             "run_version": found.version,
             "lease_until": now.timestamp() + lease_seconds,
             "reason": None,
-            "relabel": None,  # who claims after it was asked for labels after it, by today's settings
             "expires_at": None,
         }
         return self._change(found.key, change, _as_read(row or UNCLAIMED), mark="run")
 
     def ask_again(self, source_file: str, token: str) -> bool:
-        """Lets the row answer for no version until the next claim; False if it answers for no picture."""
+        """Lets the row answer for no version until a commit of who claims after this, and forgets what
+        detectors told before; False if it answers for no picture."""
         live = {"run": ..., "expires_at": None}  # neither an expected upload nor a tombstone
-        return self._change(source_file, {"relabel": token}, live, mark="relabel").won
+        return self._change(source_file, {"relabel": token, "partial": None}, live, mark="relabel").won
 
     def fence(self, source_file: str, token: str, row: Claim) -> Attempt:
         """Marks the row, if it still is as it was read, so that whoever read it before has to look again."""
@@ -107,11 +107,21 @@ class Store:
         self._change(source_file, change, {"run": run, "committed_run": row.committed_run}, mark="run")
 
     def commit(
-        self, found: StoredObject, run: str, answer: Answer, label_keys: Sequence[str], now: datetime
+        self,
+        found: StoredObject,
+        run: str,
+        answer: Answer,
+        label_keys: Sequence[str],
+        now: datetime,
+        wish: str | None = None,
     ) -> bool:
-        """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours."""
+        """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours.
+
+        The wish is the one to be labelled again that the row had when it was claimed, if any.
+        """
         fields = rows.answer_fields(found, run, answer, now)
         change = {**fields, "lease_until": None, "expires_at": None, "partial": None}
+        change |= {"relabelled": wish} if wish else {}
         vanished = [key for key in label_keys if key not in fields["label_keys"]]
         in_the_way = self._transact(
             [

@@ -398,10 +398,18 @@ def test_a_row_answers_for_the_version_that_its_last_run_committed(
 
 
 def test_a_row_answers_for_nothing_while_another_answer_is_wanted() -> None:
-    claim = Claim("r1", "r1", "v1", lease_until=100.0, label_keys=(), relabel="t1")
+    claim = Claim("r1", "r1", "v1", 100.0, (), relabel="t2", relabelled="t1")
 
     assert claim.answers("v1") is False
     assert claim.is_held("v1", 99.9) is False
+    assert claim.is_wanted_anew is True
+
+
+def test_a_row_answers_again_once_a_wish_came_true() -> None:
+    claim = Claim("r1", "r1", "v1", 100.0, (), relabel="t2", relabelled="t2")
+
+    assert claim.answers("v1") is True
+    assert claim.is_wanted_anew is False
 
 
 def test_a_tombstone_answers_for_there_being_no_object() -> None:

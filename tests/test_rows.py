@@ -366,11 +366,12 @@ def test_a_claim_is_read_with_the_keys_of_the_labels_that_stand() -> None:
             "lease_until": 1_767_326_645.5,
             "label_keys": ["car", "wheel"],
             "fence": "f1",
-            "relabel": "t1",
+            "relabel": "t2",
+            "relabelled": "t1",
         }
     )
 
-    claim = Claim("r2", "r1", "v2", 1_767_326_645.5, ("car", "wheel"), fence="f1", relabel="t1")
+    claim = Claim("r2", "r1", "v2", 1_767_326_645.5, ("car", "wheel"), "f1", None, "t2", "t1")
     assert rows.read_claim(row) == claim
 
 

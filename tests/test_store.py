@@ -114,7 +114,7 @@ class Bench:
         row = self.row(found.key)
         run = secrets.token_hex(4)
         assert self.claim(found, run, row).won
-        assert self.store.commit(found, run, answer, row.label_keys, now)
+        assert self.store.commit(found, run, answer, row.label_keys, now, wish=row.relabel)
         return self.row(found.key)
 
     def row(self, key: str) -> Claim:
@@ -947,25 +947,51 @@ def test_whoever_claims_it_then_fulfils_the_wish(bench: Bench) -> None:
 
     row = bench.label(FOUND, ANSWER)
 
-    assert (row.relabel, row.answers("v1")) == (None, True)
+    assert (row.is_wanted_anew, row.answers("v1")) == (False, True)
 
 
 def test_whoever_had_claimed_it_before_does_not(bench: Bench) -> None:
-    bench.claim(FOUND, "r1")
+    bench.label(FOUND, ANSWER)
+    bench.store.ask_again(KEY, "t1")
+    before = bench.row(KEY)
+    bench.claim(FOUND, "r2", before)
+    bench.store.ask_again(KEY, "t2")
+
+    bench.store.commit(FOUND, "r2", ANSWER, (), NOW, wish=before.relabel)
+
+    assert (bench.row(KEY).is_wanted_anew, bench.row(KEY).answers("v1")) == (True, False)
+
+
+def test_a_wish_outlives_all_that_ends_without_an_answer(bench: Bench) -> None:
+    before = bench.label(FOUND, ANSWER)
     bench.store.ask_again(KEY, "t1")
 
-    bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
+    bench.claim(FOUND, "r2", before)
+    crashed = bench.row(KEY)
+    bench.store.release(KEY, "r2", before, KEPT)
+    released = bench.row(KEY)
 
-    assert (bench.row(KEY).relabel, bench.row(KEY).answers("v1")) == ("t1", False)
+    assert (crashed.is_wanted_anew, released.is_wanted_anew) == (True, True)
 
 
-def test_a_release_leaves_the_wish(bench: Bench) -> None:
-    bench.claim(FOUND, "r1")
+def test_a_later_commit_leaves_a_wish_that_came_true_as_it_is(bench: Bench) -> None:
+    bench.label(FOUND, ANSWER)
     bench.store.ask_again(KEY, "t1")
+    before = bench.label(FOUND, ANSWER)
+    bench.claim(NEWER, "r3", before)
 
+    bench.store.commit(NEWER, "r3", ANSWER, (), NOW)
+
+    assert bench.row(KEY).answers("v2")
+
+
+def test_a_wish_is_for_answers_from_after_it(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
     bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
 
-    assert bench.row(KEY).relabel == "t1"
+    bench.store.ask_again(KEY, "t1")
+
+    assert bench.row(KEY).partial is None
 
 
 def test_nothing_can_be_labelled_again_where_there_is_nothing(bench: Bench) -> None:
