@@ -1,9 +1,9 @@
 """Every trigger and every route; what they do stands in chalicelib."""
 
 from chalice import Chalice
-from chalice.app import Response
+from chalice.app import AuthRequest, AuthResponse, Response
 
-from chalicelib import api, log
+from chalicelib import api, auth, log
 from chalicelib.events import ObjectsChanged
 from chalicelib.services import Services
 from chalicelib.settings import Settings
@@ -16,6 +16,7 @@ app = Chalice(app_name="image-labeller", configure_logs=False)
 app.register_middleware(log.tell_requests_apart)
 app.register_middleware(api.log_request, "http")
 app.register_middleware(api.uniform_answers, "http")
+app.register_middleware(auth.Door(app.routes, is_open=settings.api_auth == "open"), "http")
 
 
 @app.on_s3_event(
@@ -30,14 +31,25 @@ def label_uploaded_image(event: ObjectsChanged) -> None:
 label_uploaded_image.event_class = ObjectsChanged
 
 
+@app.authorizer(ttl_seconds=auth.TTL_SECONDS)
+def api_token(request: AuthRequest) -> AuthResponse:
+    return auth.grant(services.tokens, request.token)
+
+
+# A route that has an authorizer is closed to requests without the header, whatever the authorizer would say.
+by_token = None if settings.api_auth == "open" else api_token
+
+
 @app.route("/health", methods=["GET"])
+@auth.open_to_all
 @api.answers
 def health() -> Response:
     api.no_parameters(app.current_request)
     return Response({"status": "ok"})
 
 
-@app.route("/images", methods=["POST"])
+@app.route("/images", methods=["POST"], authorizer=by_token)
+@auth.require("upload")
 @api.answers
 def create_upload() -> Response:
     api.no_parameters(app.current_request)
@@ -45,7 +57,8 @@ def create_upload() -> Response:
     return api.expected_upload(services.uploads.expect(asked.filename, asked.upload))
 
 
-@app.route("/images", methods=["GET"])
+@app.route("/images", methods=["GET"], authorizer=by_token)
+@auth.require("read")
 @api.answers
 def list_images() -> Response:
     query = api.Query(app.current_request, "status", "key", "limit", "cursor")
@@ -56,7 +69,8 @@ def list_images() -> Response:
     )
 
 
-@app.route("/images/{image_id}", methods=["GET"])
+@app.route("/images/{image_id}", methods=["GET"], authorizer=by_token)
+@auth.require("read")
 @api.answers
 def get_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
@@ -64,7 +78,8 @@ def get_image(image_id: str) -> Response:
     return api.image(app.current_request, image)
 
 
-@app.route("/images/{image_id}", methods=["DELETE"])
+@app.route("/images/{image_id}", methods=["DELETE"], authorizer=by_token)
+@auth.require("admin")
 @api.answers
 def delete_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
@@ -74,7 +89,8 @@ def delete_image(image_id: str) -> Response:
     return api.accepted(key)
 
 
-@app.route("/images/{image_id}/relabel", methods=["POST"])
+@app.route("/images/{image_id}/relabel", methods=["POST"], authorizer=by_token)
+@auth.require("admin")
 @api.answers
 def relabel_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
@@ -83,7 +99,8 @@ def relabel_image(image_id: str) -> Response:
     return api.accepted(key)
 
 
-@app.route("/images/{image_id}/labels/{label}", methods=["GET"])
+@app.route("/images/{image_id}/labels/{label}", methods=["GET"], authorizer=by_token)
+@auth.require("read")
 @api.answers
 def get_image_label(image_id: str, label: str) -> Response:
     api.no_parameters(app.current_request)
@@ -91,7 +108,8 @@ def get_image_label(image_id: str, label: str) -> Response:
     return api.label_of(image, api.label_name(label))
 
 
-@app.route("/labels/{label}/images", methods=["GET"])
+@app.route("/labels/{label}/images", methods=["GET"], authorizer=by_token)
+@auth.require("read")
 @api.answers
 def list_images_with_label(label: str) -> Response:
     query = api.Query(app.current_request, "min_confidence", "limit", "cursor")

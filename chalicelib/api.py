@@ -102,6 +102,8 @@ def log_request(request: Request | None, get_response: Callable[[Any], Response]
     response = get_response(request)
     method, route = (request.method, request.path) if request else ("no", "request")
     facts = {"method": method, "route": route, "status": response.status_code, **watch.facts}
+    if token := _token_of(request):
+        facts["token"] = token
     if isinstance(response, Unanswered):
         log.failed(response.cause, image=_image_of(request, response), **facts)
     else:
@@ -336,6 +338,11 @@ def _image_of(request: Request | None, response: Response) -> str | None:
     if parameters and "image_id" in parameters:
         return model.source_file(parameters["image_id"])
     return response.body.get("source_file") if isinstance(response.body, dict) else None
+
+
+def _token_of(request: Request | None) -> str | None:
+    """The name of the token that came with a request."""
+    return (request.context.get("authorizer") or {}).get("token") if request else None
 
 
 def _plain(error: str) -> str:

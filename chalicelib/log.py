@@ -14,7 +14,7 @@ from chalicelib.errors import Retryable, outcome_of
 # AWS's complaint about a wrong signature, which cites the request with its session token.
 SECRET = re.compile(
     r"((?:signature|credential|security-token|accesskeyid|authorization)(?:=|:|%3d) ?"
-    r"(?:(?:aws4-hmac-sha256|basic|bearer) )?)[^\s&,'\"\\]+",
+    r"(?:(?:aws4-hmac-sha256|basic|bearer) )?|ilt_[0-9a-f]{12}_)[^\s&,'\"\\]+",
     re.IGNORECASE,
 )
 

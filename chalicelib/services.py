@@ -19,6 +19,7 @@ from chalicelib.rekognition import Rekognition
 from chalicelib.relabelling import Relabelling
 from chalicelib.settings import Settings
 from chalicelib.store import Store
+from chalicelib.tokens import Tokens
 from chalicelib.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Services:
     @cached_property
     def store(self) -> Store:
         return Store(self.session.client("dynamodb", config=PATIENCE), self.settings.images_table)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        client = self.session.client("dynamodb", config=PATIENCE)
+        return Tokens(client, self.settings.state_table, self.now)
 
     @cached_property
     def rekognition(self) -> Rekognition:

@@ -28,6 +28,8 @@ STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every met
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DETECTORS = ("labels", "moderation", "text", "properties")
 MODERATIONS = ("off", "flag")
+LOCAL = "local"  # the stage of the laptop, the only one whose API may be open to all
+AUTHS = ("token", "open")
 # Rekognition's limits for filters: https://docs.aws.amazon.com/rekognition/latest/APIReference/API_GeneralLabelsSettings.html
 MAX_FILTERS, FILTER = 100, re.compile(r"[A-Za-z0-9àâèçñó'\-_(). ]{1,50}")
 TRIGGER = re.compile(r"([^:;=]+):\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)")
@@ -72,6 +74,7 @@ class Settings:
     max_upload_bytes: int = 100 * MEGABYTE
     max_pixels: int = 100_000_000
     upload_url_seconds: int = 900
+    api_auth: str = "token"
     label_timeout_seconds: int = 120
     log_level: str = "INFO"
     aws_lambda_function_memory_size: int = 2048  # megabytes
@@ -114,6 +117,7 @@ class Settings:
             ),
             max_pixels=variables.whole("MAX_PIXELS", cls.max_pixels, 1_000_000, cls.max_pixels),
             upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
+            api_auth=variables.auth("API_AUTH", cls.api_auth),
             label_timeout_seconds=variables.whole(
                 "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, MIN_LABEL_TIMEOUT, MAX_LABEL_TIMEOUT
             ),
@@ -213,6 +217,14 @@ class _Variables:
         if wanted != "off":
             self.problems.append(f"{name}={wanted} needs moderation in DETECT")
         return wanted
+
+    def auth(self, name: str, default: str) -> str:
+        """Open is what a laptop is unless told otherwise, and what nothing else can be."""
+        is_local = self.environ.get("STAGE", "").strip() == LOCAL
+        auth = self.choice(name, "open" if is_local else default, AUTHS)
+        if auth == "open" and not is_local:
+            self.problems.append(f"{name}=open is for the stage {LOCAL} alone")
+        return auth
 
     def triggers(
         self, name: str, default: tuple[tuple[str, float], ...], least: float

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import threading
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,10 +15,11 @@ from botocore.exceptions import ClientError
 from chalice import Chalice
 from chalice.app import EventSourceHandler
 from chalice.config import Config
-from chalice.local import ChaliceRequestHandler, LocalDevServer, create_local_server
+from chalice.local import LocalDevServer
 
 from chalicelib.settings import RESOURCES
-from local_cloud import resources
+from chalicelib.tokens import Scope
+from local_cloud import gateway, resources
 from local_cloud.endpoint import HOST, Endpoint, PortInUseError, check_free
 from local_cloud.functions import FunctionSettings
 from local_cloud.pump import Pump
@@ -27,6 +28,7 @@ from local_cloud.rekognition import LocalRekognition
 
 PROJECT = Path(__file__).parent.parent
 STAGE = "local"
+TOKEN_LIFE = timedelta(days=1)
 # What in the user's environment would send requests elsewhere, or in another name.
 _FOREIGN = re.compile(
     r"AWS_(DEFAULT_)?PROFILE|AWS_SESSION_TOKEN|AWS_(IGNORE_CONFIGURED_)?ENDPOINT_URLS?(_\w+)?", re.ASCII
@@ -40,6 +42,7 @@ class LocalCloud:
         self._recogniser = recogniser
         self._endpoint = Endpoint(endpoint_port, rekognition=LocalRekognition(self._read_object, recogniser))
         self._api_port = api_port
+        self.token: str | None = None  # there is one if the API asks for it
 
     def start(self) -> Self:
         """Raises PortInUseError, with nothing left running."""
@@ -81,7 +84,10 @@ class LocalCloud:
         self._s3 = self._session.client("s3")
         self.outputs = resources.create(self._session, STAGE, PROJECT / ".chalice/resources.yaml")
         os.environ.update({variable: self.outputs[output] for variable, output in RESOURCES.items()})
-        app = importlib.import_module("app").app  # not before its environment is there
+        module = importlib.import_module("app")  # not before its environment is there
+        app = module.app
+        if module.settings.api_auth == "token":
+            self.token = module.services.tokens.create("make run", Scope, TOKEN_LIFE)
         let_threads_share(app)
         self._api = _serve(app, self._api_port)
         # More functions at once than processors would only make each picture wait for its time-out.
@@ -129,17 +135,10 @@ def let_threads_share(app: Chalice) -> None:
             handler.middleware_handlers = list(handler.middleware_handlers)
 
 
-class _QuietHandler(ChaliceRequestHandler):  # type: ignore[misc]
-    def log_message(self, *_: object) -> None:
-        """The app's own log tells what happened."""
-
-
 def _serve(app: Chalice, port: int) -> LocalDevServer:
-    config = Config(chalice_stage=STAGE)
     try:
-        api = create_local_server(app, config, HOST, port)
+        api = gateway.serve(app, Config(chalice_stage=STAGE), HOST, port, gateway.Grants())
     except OSError as error:
         raise PortInUseError(port) from error
-    api.server.RequestHandlerClass = partial(_QuietHandler, app_object=app, config=config)
     threading.Thread(target=api.server.serve_forever, args=(0.05,), name="api", daemon=True).start()
     return api

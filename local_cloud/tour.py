@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import boto3
 from rich.console import Console
@@ -76,8 +76,10 @@ def _wait_for(cloud: LocalCloud, key: str, end: float, stopped: threading.Event)
 
 
 def _read_image(cloud: LocalCloud, key: str) -> Mapping[str, Any] | None:
+    headers = {"Authorization": f"Bearer {cloud.token}"} if cloud.token else {}
+    request = Request(f"{cloud.api_url}/images/{image_id(key)}", headers=headers)  # noqa: S310 - our own API
     try:
-        with urlopen(f"{cloud.api_url}/images/{image_id(key)}") as answer:  # noqa: S310 - our own API
+        with urlopen(request) as answer:  # noqa: S310
             image: Mapping[str, Any] = json.load(answer)
             return image
     except HTTPError as error:
@@ -97,6 +99,7 @@ def _way_on(cloud: LocalCloud, example: Example) -> str:
     key, label = f"my/{Path(example.path).name}", quote(example.label.lower(), safe="")
     credentials = " ".join(f"{name}={value}" for name, value in _credentials(cloud).items())
     by_key = urlencode({"key": key}, safe="/")
+    curl = 'curl -H "Authorization: Bearer $TOKEN"' if cloud.token else "curl"
     return f"""
 API        {api}
 Bucket     s3://{bucket}
@@ -108,14 +111,14 @@ In another terminal, let the aws command line talk to this machine, and upload a
 
 Ask what is in it, and which pictures show a {example.label.lower()}:
 
-  curl '{api}/images?{by_key}'
-  curl {api}/images/{image_id(key)}
-  curl {api}/images/{image_id(key)}/labels/{label}
-  curl '{api}/labels/{label}/images?min_confidence=60'
+  {curl} '{api}/images?{by_key}'
+  {curl} {api}/images/{image_id(key)}
+  {curl} {api}/images/{image_id(key)}/labels/{label}
+  {curl} '{api}/labels/{label}/images?min_confidence=60'
 
 Upload through the API, whose answer says where to PUT the picture, and with which headers:
 
-  url=$(curl -s -X POST {api}/images | sed -E 's/.*"upload_url":"([^"]+)".*/\\1/')
+  url=$({curl} -s -X POST {api}/images | sed -E 's/.*"upload_url":"([^"]+)".*/\\1/')
   curl -X PUT -H 'If-None-Match: *' --upload-file {_relative(example.path)} "$url"
 
 Ctrl-C stops it all and forgets the pictures.
@@ -129,8 +132,12 @@ def _relative(path: str) -> str:
 
 def _credentials(cloud: LocalCloud) -> Mapping[str, str]:
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
-    variables = stage_variables()
-    return {"AWS_ENDPOINT_URL": cloud.endpoint_url, **{name: variables[name] for name in names}}
+    of_aws = {name: stage_variables()[name] for name in names}
+    return {
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        **of_aws,
+        **({"TOKEN": cloud.token} if cloud.token else {}),
+    }
 
 
 class _ConsoleHandler(logging.Handler):

@@ -10,7 +10,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ops import finishing, package_report, provision, removal
+from chalicelib.tokens import Scope, Tokens
+from ops import finishing, package_report, provision, removal, tokens
 from ops.account import Account
 from ops.lambda_runtime import ARCHITECTURES
 from ops.overview import Overview
@@ -42,6 +43,16 @@ for_stage: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
 )
 
 
+def _tokens(context: click.Context, _: click.Parameter, name: str) -> Tokens:
+    project: Path | None = context.obj
+    return tokens.of_stage(name, project or PROJECT)
+
+
+of_stage: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
+    "--stage", "known", required=True, metavar="NAME", callback=_tokens, help="One deployment, or local."
+)
+
+
 class _Matching(click.ParamType[str]):
     def __init__(self, name: str, pattern: str) -> None:
         self.name = name
@@ -69,6 +80,8 @@ def _confirm(stage: Stage) -> None:
 ADDRESS = _Matching("ADDRESS", r"|\S+@\S+")
 ORIGIN = _Matching("ORIGIN", r"\*|https?://[^/,\s]+")
 DOLLARS = _Dollars("USD", r"[0-9]{1,9}([.][0-9]{1,2})?")
+HOLDER = _Matching("TEXT", r"[\w .,:;'@/+()&-]{1,60}")
+SCOPE = click.Choice([scope.value for scope in Scope])
 AT_LEAST_ONE = click.IntRange(min=1)
 
 
@@ -126,6 +139,36 @@ def status(stage: Stage) -> None:
     account = Account()
     stage.check_home(account)
     Overview(stage, account).show(console)
+
+
+@commands.group()
+def token() -> None:
+    """Who may use the API, and for what."""
+
+
+@token.command()
+@of_stage
+@click.option("--name", required=True, type=HOLDER, help="Who or what holds it.")
+@click.option("--scope", "scopes", required=True, type=SCOPE, multiple=True, help="What for; repeatable.")
+@click.option("--expires-in-days", "days", type=click.IntRange(1, 3650), default=90, show_default=True)
+def create(known: Tokens, name: str, scopes: tuple[str, ...], days: int) -> None:
+    """Make a token, and show it this once."""
+    tokens.create(known, console, name, dict.fromkeys(map(Scope, scopes)), days)
+
+
+@token.command("list")
+@of_stage
+def show(known: Tokens) -> None:
+    """The tokens that there are."""
+    tokens.show(known, console)
+
+
+@token.command()
+@of_stage
+@click.argument("token_id", metavar="ID")
+def revoke(known: Tokens, token_id: str) -> None:
+    """Make a token worthless."""
+    tokens.revoke(known, console, token_id)
 
 
 if __name__ == "__main__":

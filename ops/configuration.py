@@ -19,6 +19,7 @@ from ops.stage import API_HANDLER, Stage, architecture, write_text
 Document = Mapping[str, Any]
 
 LABELLER = "label_uploaded_image"
+AUTHORIZER = "api_token"
 LOG_RETENTION = 30  # days
 
 
@@ -30,6 +31,7 @@ class Size:
 
 SIZES = {
     API_HANDLER: Size(timeout=29, memory=512),  # API Gateway waits no longer
+    AUTHORIZER: Size(timeout=29, memory=512),
     LABELLER: Size(timeout=120, memory=2048),  # room for a conversion of any picture: bench/conversion.md
 }
 USUAL = Size(timeout=60, memory=512)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from chalicelib.api import RETRY_AFTER_SECONDS
+from chalicelib.auth import UNAUTHENTICATED
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -24,11 +25,13 @@ class Response(TypedDict, total=False):
 
 
 _ITS_OWN_WORDS = "$context.error.messageString"  # a string of JSON, in its quotes
+_UNCHECKED = "The token cannot be checked at the moment; try again shortly."
 _REFUSED: Mapping["GatewayResponseTypeType", tuple[HTTPStatus, str]] = {
     "ACCESS_DENIED": (HTTPStatus.FORBIDDEN, "The token does not allow this."),
     "API_CONFIGURATION_ERROR": (HTTPStatus.INTERNAL_SERVER_ERROR, "The API is not set up as it should be."),
-    "AUTHORIZER_CONFIGURATION_ERROR": (HTTPStatus.INTERNAL_SERVER_ERROR, "The token could not be checked."),
-    "AUTHORIZER_FAILURE": (HTTPStatus.INTERNAL_SERVER_ERROR, "The token could not be checked."),
+    # An authorizer that fails, or is throttled, is one or the other.
+    "AUTHORIZER_CONFIGURATION_ERROR": (HTTPStatus.SERVICE_UNAVAILABLE, _UNCHECKED),
+    "AUTHORIZER_FAILURE": (HTTPStatus.SERVICE_UNAVAILABLE, _UNCHECKED),
     "BAD_REQUEST_BODY": (HTTPStatus.BAD_REQUEST, _ITS_OWN_WORDS),
     "BAD_REQUEST_PARAMETERS": (HTTPStatus.BAD_REQUEST, _ITS_OWN_WORDS),
     "EXPIRED_TOKEN": (HTTPStatus.FORBIDDEN, "The signature of this request has expired."),
@@ -42,7 +45,7 @@ _REFUSED: Mapping["GatewayResponseTypeType", tuple[HTTPStatus, str]] = {
     "REQUEST_TOO_LARGE": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large."),
     "RESOURCE_NOT_FOUND": (HTTPStatus.NOT_FOUND, "There is no such route."),
     "THROTTLED": (HTTPStatus.TOO_MANY_REQUESTS, "There are too many requests at a time; try again."),
-    "UNAUTHORIZED": (HTTPStatus.UNAUTHORIZED, "The request has no token, or one that is not valid."),
+    "UNAUTHORIZED": (HTTPStatus.UNAUTHORIZED, UNAUTHENTICATED),
     "UNSUPPORTED_MEDIA_TYPE": (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is of a type that is not taken."),
     "WAF_FILTERED": (HTTPStatus.FORBIDDEN, "The request was filtered out."),
 }

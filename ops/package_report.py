@@ -10,13 +10,14 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from chalicelib.settings import LOCAL
 from ops import binaries
 from ops.cold_start import ColdStart, ImportFailed
 from ops.lambda_runtime import ARCHITECTURES, Runtime, default_architecture
 from ops.package import MAX_UNPACKED, MAX_ZIPPED, Package, build
 from ops.package_check import Finding, findings
 from ops.problems import Problem
-from ops.stage import LOCAL, Stage
+from ops.stage import Stage
 
 RUNS = 7
 LARGEST = 8

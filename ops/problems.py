@@ -9,6 +9,8 @@ import click
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.errors import Retryable
+
 CREDENTIALS = (
     "There are no AWS credentials: run `aws configure` (or `aws sso login`), "
     "or set AWS_PROFILE to a profile that has them."
@@ -109,13 +111,17 @@ def told() -> Iterator[None]:
     """Turns what botocore raises into a Problem; what has no sentence here is a bug and stays."""
     try:
         yield
-    except ClientError as error:
-        raise Problem(_refusal(error)) from error
-    except BotoCoreError as error:
-        sentence = next((text for kind, text in _KINDS.items() if isinstance(error, kind)), None)
+    except (ClientError, BotoCoreError, Retryable) as error:
+        cause = error.__cause__ if isinstance(error, Retryable) else error  # the app's own word for it
+        sentence = _refusal(cause) if isinstance(cause, ClientError) else _failure(cause)
         if sentence is None:
             raise
-        raise Problem(sentence.format(error=str(error).rstrip())) from error
+        raise Problem(sentence) from error
+
+
+def _failure(error: BaseException | None) -> str | None:
+    sentence = next((text for kind, text in _KINDS.items() if isinstance(error, kind)), None)
+    return sentence and sentence.format(error=str(error).rstrip())
 
 
 def code(error: ClientError) -> str:

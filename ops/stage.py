@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chalicelib.settings import STAGE_NAME
+from chalicelib.settings import LOCAL, STAGE_NAME
 from ops.account import Account
 from ops.lambda_runtime import default_architecture
 from ops.problems import Problem
 
 APP = "image-labeller"
-LOCAL = "local"
 API_HANDLER = "api_handler"
 PROJECT = Path(__file__).parent.parent
 

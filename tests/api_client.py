@@ -4,14 +4,20 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from chalice.config import Config
-from chalice.local import create_local_server
+
+from chalicelib.auth import TTL_SECONDS
+from chalicelib.tokens import Scope
+from local_cloud import gateway
+
+HOST = "127.0.0.1"
+TOKEN = f"ilt_0123456789ab_{64 * '0'}"
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,11 @@ class Answer:
 @dataclass(frozen=True)
 class ApiClient:
     port: int
+    token: str | None = TOKEN
+
+    def bearing(self, token: str | None) -> Self:
+        """The same client with another token, or with none."""
+        return replace(self, token=token)
 
     def get(self, *segments: str, **parameters: Any) -> Answer:
         """GET of a path, each segment of which is URL-encoded whole."""
@@ -45,9 +56,10 @@ class ApiClient:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         query = f"?{urlencode(parameters, doseq=True)}" if parameters else ""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        bearer = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        connection = HTTPConnection(HOST, self.port, timeout=30)
         try:
-            connection.request(method, raw_path + query, body or None, headers or {})
+            connection.request(method, raw_path + query, body or None, {**bearer, **(headers or {})})
             response = connection.getresponse()
             answer_headers = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, answer_headers, json.loads(response.read() or b"null"))
@@ -59,9 +71,19 @@ def path(*segments: str) -> str:
     return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
+def everything_granted() -> gateway.Grants:
+    """A gateway's memory of one token that may do everything, which it never has to ask for again."""
+    grants = gateway.Grants(now=lambda: 0)
+    context = {"token": "tests", "scopes": " ".join(Scope)}
+    statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": ["*"]}
+    grant = {"context": context, "principalId": "tests", "policyDocument": {"Statement": [statement]}}
+    grants.keep(f"Bearer {TOKEN}", grant, TTL_SECONDS)
+    return grants
+
+
 @contextmanager
-def served(app_module: ModuleType) -> Iterator[ApiClient]:
-    local = create_local_server(app_module.app, Config(), "127.0.0.1", 0)
+def served(app_module: ModuleType, grants: gateway.Grants) -> Iterator[ApiClient]:
+    local = gateway.serve(app_module.app, Config(), HOST, 0, grants)
     thread = threading.Thread(target=local.server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield ApiClient(local.server.server_address[1])

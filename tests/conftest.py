@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 
 ROOT = Path(__file__).parent.parent
 LOCAL = json.loads((ROOT / ".chalice/config.json").read_text())["stages"]["local"]["environment_variables"]
-os.environ.update(LOCAL)  # app.py reads the environment when it is imported
+os.environ.update(LOCAL, API_AUTH="token")  # app.py reads the environment when it is imported
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 os.environ.pop("AWS_PROFILE", None)
 
@@ -25,7 +25,7 @@ from chalicelib.services import Services  # noqa: E402
 from chalicelib.settings import DETECTORS, RESOURCES, Settings  # noqa: E402
 from local_cloud import resources  # noqa: E402
 from local_cloud.endpoint import Endpoint  # noqa: E402
-from tests.api_client import ApiClient, served  # noqa: E402
+from tests.api_client import ApiClient, everything_granted, served  # noqa: E402
 from tests.catalogue import Catalogue  # noqa: E402
 from tests.permissions import Guard, guarding, policies_of  # noqa: E402
 from tests.scripted_rekognition import ScriptedRekognition  # noqa: E402
@@ -126,7 +126,7 @@ def app_module(guard: Guard) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def server(app_module: ModuleType) -> Iterator[ApiClient]:
-    with served(app_module) as client:
+    with served(app_module, everything_granted()) as client:
         yield client
 
 

@@ -31,7 +31,7 @@ class RunningCloud:
 
     @property
     def api(self) -> ApiClient:
-        return ApiClient(int(self.find(r"^API +http://127\.0\.0\.1:(\d+)$")))
+        return ApiClient(int(self.find(r"^API +http://127\.0\.0\.1:(\d+)$")), token=None)
 
     @property
     def bucket(self) -> str:
@@ -73,7 +73,7 @@ def running_cloud(*arguments: str, **variables: str) -> Iterator[RunningCloud]:
     with subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, **variables},
+        env={**os.environ, "API_AUTH": "", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -15,9 +15,18 @@ from chalice.app import S3EventConfig
 from chalicelib.settings import Settings
 from tests.conftest import LOCAL, ROOT
 
-EDGE = {"api", "events"}
+EDGE = {"api", "auth", "events"}
 USE_CASES = {"detection", "labelling", "relabelling", "uploads"}
-ADAPTERS = {"bucket", "conversion", "functions", "rekognition", "signing_secret", "store", "webhook"}
+ADAPTERS = {
+    "bucket",
+    "conversion",
+    "functions",
+    "rekognition",
+    "signing_secret",
+    "store",
+    "tokens",
+    "webhook",
+}
 PURE = {"model", "errors", "imaging", "settings", "stopwatch", "taxonomy"}
 SUPPORT = {"aws_errors", "callback_url", "decoding", "exchange", "log", "metrics", "rows"}
 COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
@@ -26,6 +35,7 @@ MAY_IMPORT = {
     "app": {"services", "settings", "log"} | EDGE,
     "services": ADAPTERS | USE_CASES | {"metrics", "model", "settings"},
     "api": {"model", "errors", "log", "stopwatch", "store", "uploads"},
+    "auth": {"api", "log", "tokens"},
     "events": {"log", "model"},
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
     "labelling": ADAPTERS | COMMON | {"detection"},

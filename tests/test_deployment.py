@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.deployed_stage import DeployedStage
 pytestmark = pytest.mark.real_packages
 
 STAGE = "proof"
+AUTHORIZER = f"image-labeller-{STAGE}-api_token"
 # The one setting that a laptop's stand-in for AWS needs beyond its address.
 STAND_IN = {"AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}
 
@@ -117,9 +118,10 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
     api, labeller = f"image-labeller-{STAGE}", f"image-labeller-{STAGE}-label_uploaded_image"
     functions = stage.functions
 
-    assert set(functions) == {api, labeller}
+    assert set(functions) == {api, labeller, AUTHORIZER}
     assert {name: each["Handler"] for name, each in functions.items()} == {
         api: "app.app",
+        AUTHORIZER: "app.api_token",
         labeller: "app.label_uploaded_image",
     }
     assert functions[labeller]["Timeout"] == 120
@@ -135,7 +137,7 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
 def test_each_function_has_a_role_of_its_own_with_the_policy_of_its_name(
     project: Project, stage: DeployedStage
 ) -> None:
-    handlers = ("api_handler", "label_uploaded_image")
+    handlers = ("api_handler", "api_token", "label_uploaded_image")
 
     for handler in handlers:
         role = f"image-labeller-{STAGE}-{handler}"
@@ -199,6 +201,21 @@ def test_the_api_has_each_route_and_refuses_in_problems_and_within_limits(
     )
 
 
+def test_api_gateway_has_the_tokens_checked_that_come_to_all_routes_but_one(stage: DeployedStage) -> None:
+    api = stage.api
+
+    checked = {name: method["authorization"] for name, method in api["methods"].items()}
+    assert checked == {name: "NONE" if name == "GET /health" else "CUSTOM" for name in checked}
+    [authorizer] = api["authorizers"]
+    assert (authorizer["name"], authorizer["type"]) == ("api_token", "TOKEN")
+    assert authorizer["identitySource"] == "method.request.header.Authorization"
+    assert authorizer["authorizerResultTtlInSeconds"] == 60
+    assert f":function:{AUTHORIZER}/invocations" in authorizer["authorizerUri"]
+    [permission] = stage.permissions(AUTHORIZER)
+    assert permission["Principal"] == {"Service": "apigateway.amazonaws.com"}
+    assert f":{api['id']}/authorizers/{authorizer['id']}" in json.dumps(permission["Condition"])
+
+
 def test_each_alarm_tells_the_topic_that_mails(aws: Aws, outputs: dict[str, str]) -> None:
     alarms = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"image-labeller-{STAGE}-")[
         "MetricAlarms"
@@ -241,6 +258,9 @@ def test_a_lost_record_makes_no_second_api(project: Project, stage: DeployedStag
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert [each["id"] for each in stage.apis] == [api]
+
+
+METHOD = "arn:aws:execute-api:us-east-1:123456789012:a1b2c3/proof/GET/images"
 
 
 def request(method: str, path: str, body: Any = None, **parameters: str) -> dict[str, Any]:
@@ -286,9 +306,14 @@ def test_what_was_deployed_labels_a_picture_by_itself(
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_LAMBDA_FUNCTION_NAME": labeller,
     }
-    folders = {name: stage.unpack(name, tmp_path / name) for name in (api, labeller)}
+    folders = {name: stage.unpack(name, tmp_path / name) for name in (api, AUTHORIZER, labeller)}
+    scopes = ("--scope", "read", "--scope", "upload")
+    made = project.ops("token", "create", "--stage", STAGE, "--name", "proof", *scopes)
+    asked = {"type": "TOKEN", "authorizationToken": f"Bearer {made.stdout.strip()}", "methodArn": METHOD}
+    granted = stage.invoke(AUTHORIZER, folders[AUTHORIZER], asked, **on_lambda)["context"]
 
-    def call(event: Mapping[str, Any]) -> Any:
+    def call(event: Any) -> Any:
+        event["requestContext"]["authorizer"] = granted
         answer = stage.invoke(api, folders[api], event, **on_lambda)
         return answer["statusCode"], json.loads(answer["body"])
 
@@ -326,7 +351,7 @@ def test_terraform_gets_the_same_from_chalice(project: Project, stage: DeployedS
     assert done.returncode == 0, done.stderr
     assert "needs no change" in project.ops("resources", "--stage", STAGE).stdout
     terraform = json.loads((tmp_path / "terraform/chalice.tf.json").read_text())["resource"]
-    assert set(terraform["aws_lambda_function"]) == {"api_handler", "label_uploaded_image"}
+    assert set(terraform["aws_lambda_function"]) == {"api_handler", "api_token", "label_uploaded_image"}
     assert "aws_s3_bucket_notification" in terraform
 
 

@@ -145,6 +145,11 @@ def test_a_line_is_json_whatever_it_says(text: str) -> None:
             "should have been\n'POST\n/\n\nhost:s3\nx-amz-security-token:***\n\nhost;x-amz'",
             id="canonical request",
         ),
+        pytest.param(
+            f"ilt_0123456789ab_{32 * 'c0'} and/ilt_0123456789ab_{32 * 'ff'}.png",
+            "ilt_0123456789ab_*** and/ilt_0123456789ab_***",
+            id="token of the API, wherever it stands",
+        ),
         pytest.param("a signature of mine.png", "a signature of mine.png", id="nothing secret"),
     ],
 )

@@ -181,6 +181,22 @@ def test_a_picture_goes_up_through_the_api_by_a_presigned_url(cloud: RunningClou
     assert image.body["image_id"] == expected["image_id"]
 
 
+def test_it_asks_for_tokens_when_told_to(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "samples/coffee.png", tmp_path)
+    with running_cloud(f"--samples={tmp_path}", API_AUTH="token") as cloud:
+        export, _, *asking, announce, put = cloud.commands
+        closed = cloud.api.get("images", key="coffee.png")
+        shown = json.loads("".join(_shell(cloud, f"{export}\n{asking[0]}".replace("my/coffee", "coffee"))))
+        put_to = _shell(cloud, f"{export}\n{announce}\n{put}\necho $url")[-1]
+        unknown_path = cloud.api.get("nothing")
+
+    assert any("coffee.png" in line and "labelled" in line for line in cloud.lines)
+    assert (closed.status, closed.body["title"]) == (401, "Unauthorized")
+    assert [item["source_file"] for item in shown["items"]] == ["coffee.png"]
+    assert "/uploads/" in put_to
+    assert (unknown_path.status, unknown_path.headers["content-type"]) == (404, "application/problem+json")
+
+
 def test_what_is_removed_with_the_command_line_is_gone(cloud: RunningCloud, aws: Aws) -> None:
     aws("s3", "cp", "samples/chelsea.png", f"s3://{cloud.bucket}/cat.png")
     labelled(cloud.api, "cat.png")
@@ -370,13 +386,14 @@ def _chalice_local(project: Path) -> Iterator[ApiClient]:
     with subprocess.Popen(
         command,
         cwd=project,
+        env={**os.environ, "API_AUTH": ""},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # it runs its server in a process of its own, which is to end with it
     ) as process:
         try:
             _wait_for_port(port)
-            yield ApiClient(port)
+            yield ApiClient(port, token=None)
         finally:
             os.killpg(process.pid, signal.SIGTERM)
 

@@ -13,6 +13,7 @@ from chalicelib.errors import Retryable, outcome_of
 from chalicelib.model import LABELS_ROOM, MAX_BOXES, MODERATION_ROOM, TEXT_ROOM, Image, Outcome
 from chalicelib.rekognition import REFUSALS
 from chalicelib.settings import Settings
+from chalicelib.tokens import Scope
 from ops.__main__ import commands
 from tests.conftest import ROOT
 
@@ -49,6 +50,10 @@ def test_every_route_is_there(app_module: ModuleType) -> None:
 
     routes = app_module.app.routes.items()
     assert described == {f"{method} {route}" for route, methods in routes for method in methods}
+
+
+def test_every_scope_is_there() -> None:
+    assert [row[0].strip("`") for row in table_under("| scope |")] == list(Scope)
 
 
 def test_every_reason_is_there() -> None:

@@ -4,7 +4,8 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
+from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +18,7 @@ from chalicelib.log import logger
 from chalicelib.model import image_id
 from chalicelib.services import Services
 from chalicelib.settings import Settings
+from chalicelib.tokens import Scope
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
 from tests.api_client import ApiClient
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
 KEY_ID = "ASIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SESSION_TOKEN = "IQoJb3JpZ2luX2VjEXAMPLETOKEN//////////wEaCXVzLWVhc3QtMSJH=="
-BEARER = "a-token-of-the-api-5ec2e7"
+BEARER = f"ilt_0123456789ab_{32 * '5e'}"
 SIGNATURE = "f36c21c6" * 8
-SECRETS = {KEY_ID, SECRET_KEY, SESSION_TOKEN, SESSION_TOKEN[:40], BEARER, SIGNATURE}
+SECRETS = {KEY_ID, SECRET_KEY, SESSION_TOKEN, SESSION_TOKEN[:40], BEARER[-64:], SIGNATURE}
 
 SIGNED = (
     f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY_ID}%2F20260102%2Fus-east-1%2Fs3%2Faws4_request"
@@ -160,9 +162,13 @@ def test_a_record_without_a_key_gives_nothing_away(app_module: ModuleType) -> No
 def test_requests_and_their_answers_give_nothing_away(
     fault: Step, services: Services, lambda_session: boto3.Session, server: ApiClient
 ) -> None:
+    token = services.tokens.create("reader", Scope, timedelta(days=1))
+    known = server.bearing(token)
+    known.get("images", BEARER)  # from now on, the gateway lets it in
+    del vars(services)["store"]
     for operation in ("dynamodb.GetItem", "dynamodb.PutItem", "dynamodb.Query"):
         plan(lambda_session.events, operation, *9 * [fault])
-    headers = {"Authorization": f"Bearer {BEARER}", "X-Amz-Security-Token": SESSION_TOKEN}
+    headers = {"X-Amz-Security-Token": SESSION_TOKEN}
     requests: list[tuple[str, str, Any]] = [
         ("POST", "/images", {}),
         ("GET", "/images", {}),
@@ -175,10 +181,31 @@ def test_requests_and_their_answers_give_nothing_away(
     ]
 
     with everything_written() as written:
-        answers = [server.send(*request, headers=headers) for request in requests]
+        answers = [known.send(*request, headers=headers) for request in requests]
 
     announced = [urlsplit(answer.body["upload_url"]).query for answer in answers if answer.status == 201]
     assert [line["status"] for line in written.all] == [answer.status for answer in answers]
     assert len(announced) == (1 if fault is through else 0)
     assert any(answer.status >= 500 for answer in answers) is (fault is not through)
-    assert_secret(written, *(parse_qs(query)["X-Amz-Signature"][0] for query in announced))
+    assert_secret(written, token[-64:], *(parse_qs(query)["X-Amz-Signature"][0] for query in announced))
+
+
+@pytest.mark.parametrize("fault", [through, *FAULTS.values()], ids=["nothing", *FAULTS])
+@pytest.mark.parametrize("operation", ["dynamodb.GetItem", "dynamodb.UpdateItem"])
+@pytest.mark.parametrize("spelling", ["Bearer {}", "{}", "Bearer {}.", "Basic {}"])
+def test_the_check_of_a_token_gives_nothing_away(
+    spelling: str,
+    operation: str,
+    fault: Step,
+    services: Services,
+    lambda_session: boto3.Session,
+    app_module: ModuleType,
+) -> None:
+    plan(lambda_session.events, operation, *9 * [fault])
+    token = services.tokens.create(KEYS[0], Scope, timedelta(days=1))
+    event = {"type": "TOKEN", "authorizationToken": spelling.format(token), "methodArn": "a:b:c:d:e:f/g/h"}
+
+    with everything_written() as written, suppress(Exception):
+        app_module.api_token(event, None)
+
+    assert_secret(written, token[-64:])

@@ -9,7 +9,7 @@ from chalicelib.errors import ServiceFailed
 from chalicelib.model import Detector, Recipe, Upload
 from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, Services
 from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
-from ops.configuration import LABELLER, SIZES
+from ops.configuration import AUTHORIZER, LABELLER, SIZES
 from tests import faults
 from tests.conftest import LOCAL
 
@@ -55,7 +55,18 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["session", "s3", "bucket", "store", "rekognition", "detection", "uploads", "labelling", "relabelling"],
+    [
+        "session",
+        "s3",
+        "bucket",
+        "store",
+        "tokens",
+        "rekognition",
+        "detection",
+        "uploads",
+        "labelling",
+        "relabelling",
+    ],
 )
 def test_what_was_made_is_used_again(endpoint: object, name: str) -> None:
     services = Services(SETTINGS)
@@ -109,13 +120,14 @@ def test_time_is_told_in_utc() -> None:
     [
         ("s3.GetObject", 2, lambda services: services.bucket.look("car.png")),
         ("dynamodb.GetItem", 2, lambda services: services.store.image("car.png", services.now())),
+        ("dynamodb.GetItem", 2, lambda services: services.tokens.find(f"ilt_{12 * '0'}_{64 * '0'}")),
         (
             "rekognition.DetectLabels",
             3,
             lambda services: services.rekognition.detect((Detector.LABELS,), IMAGE),
         ),
     ],
-    ids=["s3", "dynamodb", "rekognition"],
+    ids=["s3", "dynamodb", "tokens", "rekognition"],
 )
 def test_an_outage_is_met_with_a_few_attempts(
     endpoint: object, operation: str, attempts: int, call: Any
@@ -150,6 +162,12 @@ def test_a_route_whose_every_call_hangs_ends_before_api_gateway_gives_up() -> No
     most_calls_of_a_route = 3  # the row, a look, and a deletion or the start of a function
 
     assert most_calls_of_a_route * worst_case(PATIENCE) < API_GATEWAY_TIMEOUT
+
+
+def test_a_token_is_checked_before_api_gateway_gives_up() -> None:
+    find, note = worst_case(PATIENCE), worst_case(PATIENCE)
+
+    assert find + note < SIZES[AUTHORIZER].timeout <= API_GATEWAY_TIMEOUT
 
 
 def test_every_client_has_its_patience(endpoint: object) -> None:

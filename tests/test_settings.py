@@ -36,6 +36,7 @@ def test_the_stage_and_what_its_stack_made_are_enough() -> None:
         max_upload_bytes=104_857_600,
         max_pixels=100_000_000,
         upload_url_seconds=900,
+        api_auth="open",
         label_timeout_seconds=120,
         log_level="INFO",
         aws_lambda_function_memory_size=2048,
@@ -60,6 +61,7 @@ def test_every_setting_is_read() -> None:
         "MAX_UPLOAD_BYTES": "1048576",
         "MAX_PIXELS": "1000000",
         "UPLOAD_URL_SECONDS": "60",
+        "API_AUTH": "token",
         "LABEL_TIMEOUT_SECONDS": "130",
         "LOG_LEVEL": "DEBUG",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
@@ -84,6 +86,7 @@ def test_every_setting_is_read() -> None:
         max_upload_bytes=1_048_576,
         max_pixels=1_000_000,
         upload_url_seconds=60,
+        api_auth="token",
         label_timeout_seconds=130,
         log_level="DEBUG",
         aws_lambda_function_memory_size=1024,
@@ -110,6 +113,7 @@ def test_all_problems_are_in_one_message() -> None:
         "MODERATION_LABELS": "Violence, Weapons:40",
         "MAX_PIXELS": "1e6",
         "UPLOAD_URL_SECONDS": "901",
+        "API_AUTH": "key",
         "LABEL_TIMEOUT_SECONDS": "1e3",
         "LOG_LEVEL": "verbose",
     }
@@ -129,6 +133,7 @@ def test_all_problems_are_in_one_message() -> None:
         "MODERATION_LABELS: 'Weapons:40' is below MIN_MODERATION_CONFIDENCE, so it is never seen; "
         "MAX_PIXELS must be a whole number from 1000000 to 100000000, not '1e6'; "
         "UPLOAD_URL_SECONDS must be a whole number from 60 to 900, not '901'; "
+        "API_AUTH must be one of token, open, not 'key'; "
         "LABEL_TIMEOUT_SECONDS must be a whole number from 120 to 150, not '1e3'; "
         "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'verbose'"
     )
@@ -171,9 +176,11 @@ def test_a_blank_value_is_none(name: str, blank: str) -> None:
     ],
 )
 def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) -> None:
-    settings = Settings.from_env({**NAMED, name: text})
+    closed = {**NAMED, "API_AUTH": "token"}  # as it is on any stage
 
-    assert settings == dataclasses.replace(Settings.from_env(NAMED), **{field: value})
+    settings = Settings.from_env({**closed, name: text})
+
+    assert settings == dataclasses.replace(Settings.from_env(closed), **{field: value})
 
 
 @pytest.mark.parametrize(
@@ -306,6 +313,30 @@ def test_a_trigger_that_is_never_seen_is_refused_but_no_default_is() -> None:
         "MODERATION_LABELS: 'Violence:30' is below MIN_MODERATION_CONFIDENCE, so it is never seen"
     )
     assert Settings.from_env({**NAMED, "MIN_MODERATION_CONFIDENCE": "90"}).flagging["Violence"] == 80.0
+
+
+@pytest.mark.parametrize(
+    ("stage", "auth", "is_asked"),
+    [
+        pytest.param("local", {}, False, id="the laptop's"),
+        pytest.param("local", {"API_AUTH": "open"}, False, id="the laptop's, open"),
+        pytest.param("local", {"API_AUTH": "token"}, True, id="the laptop's, closed"),
+        pytest.param("dev", {}, True, id="a deployed one"),
+        pytest.param("dev", {"API_AUTH": "token"}, True, id="a deployed one, closed"),
+    ],
+)
+def test_a_token_is_asked_for_everywhere_but_on_a_laptop(
+    stage: str, auth: dict[str, str], is_asked: bool
+) -> None:
+    settings = Settings.from_env({**NAMED, "STAGE": stage, **auth})
+
+    assert settings.api_auth == ("token" if is_asked else "open")
+
+
+@pytest.mark.parametrize("stage", ["dev", "local2", "Local", ""])
+def test_no_stage_but_the_laptops_can_be_open(stage: str) -> None:
+    with pytest.raises(SettingsError, match=r"API_AUTH=open is for the stage local alone$"):
+        Settings.from_env({**NAMED, "STAGE": stage, "API_AUTH": "open"})
 
 
 def test_the_detectors_are_those_of_the_model() -> None:

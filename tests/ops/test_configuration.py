@@ -49,6 +49,11 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
                 "lambda_timeout": 29,
                 "lambda_memory_size": 512,
             },
+            "api_token": {
+                "iam_policy_file": "policies/dev/api_token.json",
+                "lambda_timeout": 29,
+                "lambda_memory_size": 512,
+            },
             "label_uploaded_image": {
                 "iam_policy_file": "policies/dev/label_uploaded_image.json",
                 "lambda_timeout": 120,
@@ -220,9 +225,9 @@ def write(stage: Stage, account: Account, xray: bool | None = None) -> list[str]
 def test_a_stage_is_written_with_its_policies(stage: Stage, account: Account) -> None:
     written = write(stage, account)
 
-    files = [f".chalice/policies/{stage.name}/{handler}.json" for handler in (API_HANDLER, LABELLER)]
+    files = [f".chalice/policies/{stage.name}/{handler}.json" for handler in SIZES]
     assert written == [*files, f"config.json: the stage {stage.name}"]
-    policy = json.loads((stage.project / files[1]).read_text())
+    policy = json.loads((stage.policies_folder / f"{LABELLER}.json").read_text())
     resources = [resource for statement in policy["Statement"] for resource in statement["Resource"]]
     assert f"arn:aws:s3:::{OUTPUTS['ImagesBucket']}/*" in resources
     assert (

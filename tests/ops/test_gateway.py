@@ -7,6 +7,7 @@ import boto3
 import pytest
 
 from chalicelib import api
+from chalicelib.auth import UNAUTHENTICATED
 from local_cloud.endpoint import Endpoint
 from ops.gateway import RESPONSES, Gateway
 
@@ -91,12 +92,22 @@ def test_each_header_is_a_constant() -> None:
 def test_what_passes_says_when_to_come_back() -> None:
     passing = {kind for kind in RESPONSES if "Retry-After" in sent(kind, "")[1]}
 
-    assert passing == {"INTEGRATION_FAILURE", "INTEGRATION_TIMEOUT", "QUOTA_EXCEEDED", "THROTTLED"}
+    assert passing == {
+        "AUTHORIZER_CONFIGURATION_ERROR",
+        "AUTHORIZER_FAILURE",
+        "INTEGRATION_FAILURE",
+        "INTEGRATION_TIMEOUT",
+        "QUOTA_EXCEEDED",
+        "THROTTLED",
+    }
     assert sent("THROTTLED", "")[1]["Access-Control-Expose-Headers"] == "Retry-After"
 
 
 def test_a_request_without_a_token_is_told_how_to_send_one() -> None:
-    assert sent("UNAUTHORIZED", "")[1]["WWW-Authenticate"] == "Bearer"
+    body, headers = sent("UNAUTHORIZED", "")
+
+    assert headers["WWW-Authenticate"] == "Bearer"
+    assert body["detail"] == UNAUTHENTICATED
 
 
 def test_an_unknown_route_is_not_found() -> None:

@@ -37,9 +37,10 @@ def test_a_stage_is_made_and_a_second_run_changes_nothing(
     second = operate("resources", "--stage", stage.name)
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert first.stdout.splitlines()[-4:] == [
+    assert first.stdout.splitlines()[-5:] == [
         f"The stack {stage.stack_name} is as planned.",
         f".chalice/policies/{stage.name}/api_handler.json",
+        f".chalice/policies/{stage.name}/api_token.json",
         f".chalice/policies/{stage.name}/label_uploaded_image.json",
         f"config.json: the stage {stage.name}",
     ]
@@ -157,8 +158,9 @@ def test_tracing_ends_before_chalice_takes_its_rights(
     off = operate("resources", "--stage", stage.name, "--no-xray")
 
     assert "traces no more" not in on.stdout
-    assert off.stdout.splitlines()[-2:] == [
+    assert off.stdout.splitlines()[-3:] == [
         f"{stage.prefix}: traces no more",
+        f"{stage.prefix}-api_token: traces no more",
         f"{stage.prefix}-label_uploaded_image: traces no more",
     ]
 
@@ -312,7 +314,7 @@ def test_a_stage_lives(operate: Operator, chalice: Chalice, stage: Stage, invent
     assert f"did not know the API https://{api['id']}.execute-api" in restored
     assert [each["id"] for each in inventory.apis] == [api["id"]]
     assert stage.deployed()["rest_api"]["rest_api_id"] == api["id"]
-    assert len(stage.deployed()) == 8
+    assert len(stage.deployed()) == 11
 
     destroyed = operate("destroy", "--stage", stage.name, "--yes")
     again = operate("destroy", "--stage", stage.name, "--yes")

@@ -11,6 +11,7 @@ from chalicelib import rows
 from chalicelib.model import Status
 from ops import configuration
 from ops.account import Account
+from ops.configuration import AUTHORIZER, LABELLER
 from ops.inventory import Inventory
 from ops.overview import Overview
 from ops.stack import Stack
@@ -19,7 +20,6 @@ from tests.ops.conftest import Screen
 from tests.ops.deployment import Deployment
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-LABELLER = "label_uploaded_image"
 
 
 def show(stage: Stage, account: Account, **bounds: int) -> list[str]:
@@ -164,10 +164,11 @@ def test_what_is_half_made_is_told_with_the_command_that_goes_on(half_made: Half
     command = f"--stage {stage.name}`"
 
     assert half_made.remark == (
-        f"Not deployed: {stage.prefix}, {stage.prefix}-{LABELLER}, the API: "
+        f"Not deployed: {stage.prefix}, {stage.prefix}-{AUTHORIZER}, {stage.prefix}-{LABELLER}, the API: "
         f"`chalice deploy {command} does that."
     )
     labeller = deployment.function(LABELLER)
+    deployment.function(AUTHORIZER)
     api_handler = deployment.function(API_HANDLER)
     assert half_made.remark == f"Not deployed: the API: `chalice deploy {command} does that."
     api = deployment.api(api_handler)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from chalice import Chalice
 from chalicelib.model import image_id
 from chalicelib.services import Services
 from chalicelib.settings import Settings
+from chalicelib.tokens import Scope, Tokens
 from local_cloud import resources
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
@@ -38,6 +40,7 @@ WITHOUT_RESOURCES = {
     "xray:PutTelemetryRecords": "X-Ray has no resources to send to",
     "xray:PutTraceSegments": "X-Ray has no resources to send to",
 }
+METHOD = "arn:aws:execute-api:us-east-1:123456789012:a1b2c3/dev/GET/images"
 MAX_CHARACTERS = 10_240  # of a role's inline policies, white space aside
 VALUES = {"Stage": "dev", "Partition": "aws", "Table": "images", "Empty": "", "Odd": "${Table}"}
 SMALL = """
@@ -57,6 +60,8 @@ class Deployment:
     s3: "S3Client"
     bucket: str
     handle: Callable[[object, object], None]
+    authorize: Callable[[object, object], None]
+    tokens: Tokens
     records: list[ObjectEvent] = field(default_factory=list)
 
     def put(self, key: str, body: bytes, storage_class: str = "STANDARD") -> None:
@@ -86,6 +91,10 @@ class Deployment:
     def relabel(self) -> None:
         self.api.post("images", image_id("dog.png"), "relabel")
         self.deliver()
+
+    def check_token(self) -> None:
+        token = self.tokens.create("reader", [Scope.READ], timedelta(days=1))
+        self.authorize({"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": METHOD}, None)
 
     def ask(self) -> None:
         self.api.post("images", body={"filename": "dog.png"})
@@ -117,7 +126,8 @@ def deployment(
     endpoint: Endpoint,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Deployment:
-    deployment = Deployment(api, s3, services.bucket.name, app_module.label_uploaded_image)
+    functions = app_module.label_uploaded_image, app_module.api_token
+    deployment = Deployment(api, s3, services.bucket.name, *functions, services.tokens)
     monkeypatch.setattr(endpoint, "on_object_event", deployment.records.append)
     monkeypatch.setattr(endpoint, "on_invocation", deployment.invoke)
     return deployment
@@ -145,6 +155,7 @@ def used(deployment: Deployment, services: Services, app_module: ModuleType, gua
     with guard.recording() as recorded:
         deployment.label()
         deployment.relabel()
+        deployment.check_token()
         deployment.ask()
         deployment.delete()
     return {name: recorded[name] | implied(app, name, values) for name in functions(app)}

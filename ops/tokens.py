@@ -1,0 +1,73 @@
+"""`python -m ops token`: who may use the API of a stage, and for what."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from chalicelib.auth import TTL_SECONDS
+from chalicelib.settings import LOCAL
+from chalicelib.tokens import Scope, Token, Tokens
+from ops.account import Account
+from ops.inventory import unless_absent
+from ops.listing import listing
+from ops.problems import Problem
+from ops.stage import APP, Stage
+
+REMARK = "Keep it: it cannot be shown again. It is good for {scopes} until {until}."
+
+
+def of_stage(name: str, project: Path) -> Tokens:
+    """Also of the laptop's, whose table `make run` makes; raises Problem where there is none."""
+    account = Account()
+    client, table = account.client("dynamodb"), _table(name, project, account)
+    if unless_absent(client.describe_table, TableName=table) is None:
+        way = "`make run` and its `export`" if name == LOCAL else f"`make deploy STAGE={name}`"
+        raise Problem(f"There is no table {table} in {account}: it takes {way}.")
+    return Tokens(client, table, lambda: datetime.now(UTC))
+
+
+def create(tokens: Tokens, console: Console, name: str, scopes: Iterable[Scope], days: int) -> None:
+    """Prints the token, and nothing else to where a shell takes it from."""
+    life = timedelta(days=days)
+    console.print(tokens.create(name, scopes, life))
+    until = _day(datetime.now(UTC) + life)
+    click.echo(REMARK.format(scopes=" and ".join(scopes), until=until), err=True)
+
+
+def show(tokens: Tokens, console: Console) -> None:
+    found = sorted(tokens.all(), key=lambda token: token.created_at)
+    console.print(listing("id", "name", "scopes", "made", "expires", "last used", rows=map(_row, found)))
+
+
+def revoke(tokens: Tokens, console: Console, token_id: str) -> None:
+    token = tokens.revoke(token_id)
+    if token is None:
+        raise Problem(f"There is no token {token_id}: `python -m ops token list` shows those that there are.")
+    console.print(f"Revoked {token.id}, {token.name}: within {TTL_SECONDS} seconds nothing lets it in.")
+
+
+def _table(name: str, project: Path, account: Account) -> str:
+    if name == LOCAL:
+        return f"{APP}-{LOCAL}-state"
+    stage = Stage(name, project)
+    stage.check_home(account)
+    return stage.tables[2]
+
+
+def _row(token: Token) -> tuple[str, ...]:
+    is_over = token.expires_at <= datetime.now(UTC)
+    return (
+        token.id,
+        token.name,
+        ", ".join(token.scopes),
+        _day(token.created_at),
+        _day(token.expires_at) + (" (over)" if is_over else ""),
+        f"{token.used_at:%Y-%m-%d %H:%M}" if token.used_at else "never",
+    )
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
