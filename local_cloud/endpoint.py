@@ -27,6 +27,7 @@ from local_cloud.s3_request import Environ, S3Request
 HOST = "127.0.0.1"
 _IN_MEMORY = 8 * 1024 * 1024
 _BLOCK = 1024 * 1024
+_LARGEST_EVENT = 1024 * 1024
 _INVOCATION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _READS = ("Get", "Query", "Scan", "Describe", "List", "Receive", "BatchGet", "TransactGet")
 _logger = logging.getLogger(__name__)
@@ -147,11 +148,20 @@ class Endpoint:
 
     def _invoke(self, function: str, environ: Environ, body: IO[bytes]) -> Response:
         """An asynchronous invocation; of functions that are not run here moto knows more."""
+        payload = body.read()
+        if len(payload) > _LARGEST_EVENT:
+            return _lambda_error(
+                413,
+                "RequestEntityTooLargeException",
+                f"{len(payload)} byte payload is too large for the Event invocation type "
+                f"(limit {_LARGEST_EVENT} bytes)",
+            )
         try:
-            event = json.loads(body.read() or b"{}")
+            event = json.loads(payload or b"{}")
         except ValueError:
-            refusal = json.dumps({"Type": "User", "message": "Could not parse request body into json."})
-            return Response(refusal, 400, {"x-amzn-ErrorType": "InvalidRequestContentException"})
+            return _lambda_error(
+                400, "InvalidRequestContentException", "Could not parse request body into json."
+            )
         if self.on_invocation(function, event):
             return Response(b"", 202)
         body.seek(0)
@@ -166,8 +176,8 @@ class Endpoint:
     def _answer_s3(self, request: S3Request, body: IO[bytes], chunked: bool) -> Response:
         try:
             _check_length(request, chunked)
-            self._authentication.check(request)
             s3_limits.check(request, body)
+            self._authentication.check(request)
             request = aws_chunked.unwrap(request, body)
             checksums.check(request, body)
         except RefusedError as refused:
@@ -272,6 +282,10 @@ def _internal_error(environ: Environ) -> Response:
         return _error(500, "InternalError", message)
     body = json.dumps({"__type": "InternalServerError", "message": message})
     return Response(body, 500, content_type="application/x-amz-json-1.0")
+
+
+def _lambda_error(status: int, code: str, message: str) -> Response:
+    return Response(json.dumps({"Type": "User", "message": message}), status, {"x-amzn-ErrorType": code})
 
 
 def _check_length(request: S3Request, chunked: bool) -> None:

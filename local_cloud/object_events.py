@@ -105,7 +105,7 @@ def _contents(request: S3Request) -> Contents:
 
 def _creation(request: S3Request) -> str:
     if request.method == "POST":
-        return "CompleteMultipartUpload" if request.key else "Post"
+        return "CompleteMultipartUpload"
     return "Copy" if "x-amz-copy-source" in request.headers else "Put"
 
 

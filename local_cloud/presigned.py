@@ -92,7 +92,7 @@ class Authentication:
                 "InvalidRequest",
                 f"The authorization mechanism you have provided is not supported. Please use {_ALGORITHM}.",
             )
-        elif "authorization" not in request.headers and not _may_be_anonymous(request):
+        elif "authorization" not in request.headers and request.method != "OPTIONS":
             raise RefusedError(403, "AccessDenied", "Access Denied")
 
     def _check_url(self, request: S3Request) -> None:
@@ -138,12 +138,6 @@ class Authentication:
 
 def _malformed(message: str) -> RefusedError:
     return RefusedError(400, "AuthorizationQueryParametersError", message)
-
-
-def _may_be_anonymous(request: S3Request) -> bool:
-    """A browser asks for permission unsigned, and sends a form's policy and signature inside the form."""
-    form = request.headers.get("content-type", "").startswith("multipart/form-data")
-    return request.method == "OPTIONS" or (request.method == "POST" and not request.key and form)
 
 
 def _check_all_signed(request: S3Request, authorization: _Authorization) -> None:

@@ -12,8 +12,12 @@ _PREFIX = "x-amz-meta-"
 
 def check(request: S3Request, body: IO[bytes]) -> None:
     """Raise RefusedError for names and metadata larger than S3 keeps, sizes being bytes of UTF-8, and for
-    conditions of deleting that S3, or moto, does not know."""
+    what S3 does not do, or would not do as moto does."""
     _check_sizes(request)
+    if request.method == "POST" and not request.key and "delete" not in request.query:
+        raise _not_implemented(
+            "Uploads by a form are not taken here, where nothing would hold them to a policy"
+        )
     if request.method == "DELETE" and "if-match" in request.headers and "versionId" in request.query:
         raise _not_implemented("A header you provided implies functionality that is not implemented")
     if request.method == "POST" and "delete" in request.query and b"<ETag>" in body.read():

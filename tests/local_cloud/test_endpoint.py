@@ -144,6 +144,27 @@ def test_a_function_that_runs_here_is_invoked(
     assert heard == [("label", event)]
 
 
+def test_an_event_of_more_than_a_megabyte_is_not_taken(
+    function: Any, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+
+    def hear(_: str, event: str) -> bool:
+        heard.append(event)
+        return True
+
+    monkeypatch.setattr(endpoint, "on_invocation", hear)
+    largest = b'"' + b"x" * (1024 * 1024 - 2) + b'"'
+
+    function.invoke(FunctionName="label", InvocationType="Event", Payload=largest)
+    with pytest.raises(function.exceptions.ClientError, match="1048577 byte payload is too large") as refused:
+        function.invoke(FunctionName="label", InvocationType="Event", Payload=largest + b" ")
+
+    assert refused.value.response["Error"]["Code"] == "RequestEntityTooLargeException"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    assert [len(event) for event in heard] == [1024 * 1024 - 2]
+
+
 def test_a_function_that_does_not_run_here_is_not_found(function: Any) -> None:
     with pytest.raises(function.exceptions.ResourceNotFoundException):
         function.invoke(FunctionName="nobody", InvocationType="Event", Payload=b"{}")

@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
-import requests
 
 from local_cloud.object_events import ObjectEvent
 
@@ -147,15 +146,6 @@ def test_an_aborted_multipart_upload_is_not_told(s3: Any, bucket: str, events: l
     s3.abort_multipart_upload(Bucket=bucket, Key="a", UploadId=upload_id)
 
     assert events == []
-
-
-def test_a_browser_form_is_told_as_a_post(s3: Any, bucket: str, events: list[ObjectEvent]) -> None:
-    form = s3.generate_presigned_post(Bucket=bucket, Key="a/${filename}")
-
-    answer = requests.post(form["url"], data=form["fields"], files={"file": ("cat.jpg", b"meow")}, timeout=5)
-
-    assert answer.status_code == 204
-    assert names(events) == [("ObjectCreated:Post", "a/cat.jpg")]
 
 
 def test_deleting_an_unversioned_object_is_told_and_a_missing_one_is_not(

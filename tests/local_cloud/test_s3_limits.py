@@ -49,3 +49,18 @@ def test_a_presigned_upload_has_two_kilobytes_too(s3: Any, bucket: str, where: s
     assert [answer.status_code for answer in answers] == [200, 400]
     assert "<Code>MetadataTooLarge</Code>" in answers[1].text
     assert s3.head_object(Bucket=bucket, Key="a")["Metadata"] == {"k": "v" * 2047}
+
+
+def test_a_form_is_not_taken_whatever_its_policy_says(
+    s3: Any, bucket: str, events: list[ObjectEvent]
+) -> None:
+    form = s3.generate_presigned_post(bucket, "a", Conditions=[["content-length-range", 1, 10]])
+
+    answers = [
+        requests.post(form["url"], data=fields, files={"file": b"x" * size}, timeout=10)
+        for fields, size in ((form["fields"], 5), (form["fields"], 500), ({"key": "a"}, 5))
+    ]
+
+    assert [answer.status_code for answer in answers] == [501, 501, 501]
+    assert "<Code>NotImplemented</Code>" in answers[0].text
+    assert events == []
