@@ -15,6 +15,7 @@ import moto.dynamodbstreams.models as stream_models
 from moto.dynamodb.exceptions import DynamodbException, MockValidationException
 from moto.dynamodb.models.dynamo_type import DynamoType
 
+from local_cloud.moto_patches.dynamodb_limits import Row, as_sent, check_index_keys, limited_transaction
 from local_cloud.moto_patches.mending import Function, is_true, mend, mend_cloudformation
 
 _SHARD_ITERATORS = 1000
@@ -46,8 +47,8 @@ def _transact_write_items(original: Function) -> Function:
     """All or nothing, at a cost in proportion to the actions; a cancelled one leaves no stream record."""
 
     def transact_write_items(self: Any, transact_items: list[dict[str, Any]]) -> Any:
-        operations = [operation for item in transact_items for operation in item.values()]
-        with _all_or_nothing(self, operations):
+        rows = _rows(self, [operation for item in transact_items for operation in item.values()])
+        with _all_or_nothing(rows), limited_transaction(rows):
             return original(self, transact_items)
 
     return transact_write_items
@@ -58,10 +59,11 @@ def _update_item(original: Function) -> Function:
     leaves nothing (moto: the bare keys)."""
 
     def update_item(self: Any, table_name: str, key: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        with _all_or_nothing(self, [{"TableName": table_name, "Key": key}]):
+        with _all_or_nothing(_rows(self, [{"TableName": table_name, "Key": key}])):
             shard = self.get_table(table_name).stream_shard
             mark = len(shard.items) if shard else 0
             updated = original(self, table_name, key, *args, **kwargs)
+            check_index_keys(self.get_table(table_name), as_sent(updated))
             if shard:
                 del shard.items[mark:-1]
                 _renumber(shard, mark)
@@ -76,8 +78,7 @@ def _renumber(shard: Any, mark: int) -> None:
 
 
 @contextmanager
-def _all_or_nothing(backend: Any, operations: list[dict[str, Any]]) -> Iterator[None]:
-    rows = [row for row in (_row(backend, operation) for operation in operations) if row]
+def _all_or_nothing(rows: list[Row]) -> Iterator[None]:
     items = [copy.deepcopy(table.get_item(*key)) for table, key in rows]
     marks = [(table.stream_shard, len(table.stream_shard.items)) for table, _ in rows if table.stream_shard]
     try:
@@ -90,7 +91,11 @@ def _all_or_nothing(backend: Any, operations: list[dict[str, Any]]) -> Iterator[
         raise
 
 
-def _row(backend: Any, operation: dict[str, Any]) -> tuple[Any, tuple[Any, Any]] | None:
+def _rows(backend: Any, operations: list[dict[str, Any]]) -> list[Row]:
+    return [row for row in (_row(backend, operation) for operation in operations) if row]
+
+
+def _row(backend: Any, operation: dict[str, Any]) -> Row | None:
     """The row that an operation means; None for one that moto is about to refuse."""
     try:
         table = backend.get_table(operation["TableName"])

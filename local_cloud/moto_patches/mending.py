@@ -1,4 +1,4 @@
-"""How a method of moto's is mended: once, and around what it does."""
+"""How a method of moto's is mended: by each mending once, and around what it does."""
 
 import functools
 from collections.abc import Callable
@@ -9,8 +9,10 @@ Function = Callable[..., Any]
 
 def mend(owner: type, name: str, mending: Callable[[Function], Function]) -> None:
     original = getattr(owner, name)
-    if not hasattr(original, "__wrapped__"):
-        mended = functools.wraps(original)(mending(original))
+    done = getattr(original, "mendings", ())
+    if mending not in done:
+        mended: Any = functools.wraps(original)(mending(original))
+        mended.mendings = (*done, mending)
         is_static = isinstance(vars(owner).get(name), staticmethod | classmethod)
         setattr(owner, name, staticmethod(mended) if is_static else mended)
 
