@@ -24,10 +24,11 @@ from chalicelib.model import Findings, StoredObject
 from chalicelib.services import Services
 from chalicelib.settings import DETECTORS, Settings
 from chalicelib.stopwatch import Stopwatch
+from local_cloud.aws_json import Reply
 from local_cloud.cloud import enter_stage
 from local_cloud.endpoint import Endpoint
 from local_cloud.recognition import recogniser_from
-from local_cloud.rekognition import LocalRekognition, Reply
+from local_cloud.rekognition import LocalRekognition
 
 ROOT = Path(__file__).parent.parent
 ROUNDS = 9

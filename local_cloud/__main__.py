@@ -12,6 +12,7 @@ from rich.console import Console
 from chalicelib.settings import Settings, SettingsError
 from local_cloud.cloud import PROJECT, LocalCloud, stage_variables
 from local_cloud.endpoint import PortInUseError
+from local_cloud.quota import rate_from
 from local_cloud.recognition import ConfigurationError, recogniser_from
 from local_cloud.tour import follow_log, label_samples, show_way_on
 
@@ -23,8 +24,9 @@ def main() -> int:
     stopped = _stop_on_signals()
     try:
         Settings.from_env({**os.environ, **stage_variables()})
+        rate = rate_from(os.environ)
         recogniser = recogniser_from(os.environ)
-        with LocalCloud(recogniser, arguments.endpoint_port, arguments.api_port) as cloud:
+        with LocalCloud(recogniser, rate, arguments.endpoint_port, arguments.api_port) as cloud:
             follow_log(console)
             for sentence in recogniser.missing:
                 console.print(sentence, style="yellow", markup=False)

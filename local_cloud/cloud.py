@@ -20,9 +20,11 @@ from chalice.local import LocalDevServer
 from chalicelib.settings import RESOURCES
 from chalicelib.tokens import Scope
 from local_cloud import gateway, resources
+from local_cloud.clock import SystemClock
 from local_cloud.endpoint import HOST, Endpoint, PortInUseError, check_free
 from local_cloud.functions import FunctionSettings
 from local_cloud.pump import Pump
+from local_cloud.quota import LimitedRekognition
 from local_cloud.recognition import Recogniser
 from local_cloud.rekognition import LocalRekognition
 
@@ -38,9 +40,11 @@ _FOREIGN = re.compile(
 class LocalCloud:
     """Made of an endpoint, a pump and an API server, which start and stop together."""
 
-    def __init__(self, recogniser: Recogniser, endpoint_port: int, api_port: int) -> None:
+    def __init__(self, recogniser: Recogniser, rate: float, endpoint_port: int, api_port: int) -> None:
         self._recogniser = recogniser
-        self._endpoint = Endpoint(endpoint_port, rekognition=LocalRekognition(self._read_object, recogniser))
+        rekognition = LocalRekognition(self._read_object, recogniser)
+        limited = LimitedRekognition(rekognition, rate, SystemClock())
+        self._endpoint = Endpoint(endpoint_port, rekognition=limited)
         self._api_port = api_port
         self.token: str | None = None  # there is one if the API asks for it
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
-from uuid import uuid4
 
+from local_cloud.aws_json import Reply, refusal, reply
 from local_cloud.recognition import Recogniser
 from local_cloud.recognition.errors import (
     InvalidRequest,
@@ -35,15 +33,6 @@ CODES: Mapping[type[Exception], str] = {
 }
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An HTTP answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class LocalRekognition:
     """Amazon Rekognition's protocol (AWS JSON 1.1), limits and error codes around a recogniser.
 
@@ -59,11 +48,11 @@ class LocalRekognition:
     def answer(self, target: str, body: bytes) -> Reply:
         """The reply to a POST: target is its X-Amz-Target, such as "RekognitionService.DetectLabels"."""
         try:
-            return _reply(200, self._recognise(_read_operation(target), body))
+            return reply(200, self._recognise(_read_operation(target), body))
         except ServiceError as error:
-            return _refusal(error.status, error.code, error.message)
+            return refusal(error.status, error.code, error.message)
         except tuple(CODES) as error:
-            return _refusal(400, CODES[type(error)], str(error))
+            return refusal(400, CODES[type(error)], str(error))
 
     def _recognise(self, operation: str, body: bytes) -> dict[str, Any]:
         request = read_request(operation, body)
@@ -105,12 +94,3 @@ def _limit(data: bytes, most: int) -> bytes:
     if len(data) > most:
         raise TooLarge(f"Image has {len(data)} bytes; at most {most} are allowed here")
     return data
-
-
-def _refusal(status: int, code: str, message: str) -> Reply:
-    return _reply(status, {"__type": code, "Message": message})
-
-
-def _reply(status: int, document: Mapping[str, Any]) -> Reply:
-    headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid4())}
-    return Reply(status, headers, json.dumps(document).encode())

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from chalicelib.taxonomy import PARENTS
+from local_cloud.aws_json import Reply, refusal, reply
 from tests.pictures import note_in
 
 if TYPE_CHECKING:
@@ -26,13 +26,6 @@ LABELS, MODERATION, TEXT = "DetectLabels", "DetectModerationLabels", "DetectText
 BOX = {"Left": 0.1, "Top": 0.2, "Width": 0.5, "Height": 0.25}
 
 Noted = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass
@@ -78,13 +71,13 @@ class ScriptedRekognition:
         self.requests.append((operation, request))
         self.before(operation)
         if self.failures[operation]:
-            return _error(*self.failures[operation].pop(0))
+            return _failure(*self.failures[operation].pop(0))
         try:
             answer = self.answers.get(operation) or SEEING[operation](self._noted(request), request)
         except ClientError:
-            return _error(400, "InvalidS3ObjectException")
+            return _failure(400, "InvalidS3ObjectException")
         _validate(answer, MODEL.operation_model(operation).output_shape)
-        return _reply(200, answer)
+        return reply(200, answer)
 
     @cached_property
     def _s3(self) -> "S3Client":
@@ -158,10 +151,5 @@ def _validate(value: Any, shape: Any) -> None:
     assert not report.has_errors(), report.generate_report()
 
 
-def _error(status: int, code: str) -> Reply:
-    return _reply(status, {"__type": code, "Message": f"scripted {code}"})
-
-
-def _reply(status: int, body: Any) -> Reply:
-    headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": str(uuid.uuid4())}
-    return Reply(status, headers, json.dumps(body).encode())
+def _failure(status: int, code: str) -> Reply:
+    return refusal(status, code, f"scripted {code}")

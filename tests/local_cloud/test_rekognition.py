@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from PIL import Image
 
+from local_cloud.aws_json import Reply
 from local_cloud.endpoint import Endpoint
 from local_cloud.recognition.codes import CodeDetector
 from local_cloud.recognition.faces import FaceDetector
@@ -21,7 +22,7 @@ from local_cloud.recognition.local import LocalRecogniser
 from local_cloud.recognition.picture import Picture
 from local_cloud.recognition.request import service_model
 from local_cloud.recognition.text import TextDetector
-from local_cloud.rekognition import PICTURES_REMEMBERED, LocalRekognition, Reply
+from local_cloud.rekognition import PICTURES_REMEMBERED, LocalRekognition
 from tests.local_cloud.conftest import CommandLine
 from tests.local_cloud.recognition.drawing import SAMPLES, draw_qr_code, encode, write
 
