@@ -1,10 +1,13 @@
 """Every trigger and every route; what they do stands in chalicelib."""
 
-from chalice import Chalice
-from chalice.app import AuthRequest, AuthResponse, Response
+from typing import Any
+
+from chalice import Chalice, Rate
+from chalice.app import AuthRequest, AuthResponse, CloudWatchEvent, Response
 
 from chalicelib import api, auth, log
-from chalicelib.events import ObjectsChanged
+from chalicelib.events import Messages, ObjectsChanged
+from chalicelib.queue import queue_name
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 
@@ -24,11 +27,26 @@ app.register_middleware(auth.Door(app.routes, is_open=settings.api_auth == "open
     events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"],
 )
 def label_uploaded_image(event: ObjectsChanged) -> None:
-    services.labelling.label_all(event.keys)
+    services.slow_path.first_try(event.keys, event.context.get_remaining_time_in_millis)
 
 
-# Chalice makes its event before any middleware runs, and its S3Event wants a first record.
+@app.on_sqs_message(
+    queue=queue_name(settings.labelling_queue_url),
+    batch_size=1,
+    maximum_concurrency=settings.labelling_concurrency,
+)
+def label_queued_image(event: Messages) -> dict[str, Any]:
+    return event.handled(services.slow_path.next_try)
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def recover(_: CloudWatchEvent) -> None:
+    services.recovery.run()
+
+
+# Chalice makes its events before any middleware runs; its S3Event wants a first record.
 label_uploaded_image.event_class = ObjectsChanged
+label_queued_image.event_class = Messages
 
 
 @app.authorizer(ttl_seconds=auth.TTL_SECONDS)

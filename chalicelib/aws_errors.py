@@ -18,6 +18,7 @@ from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
 Codes = Mapping[str, type[Retryable]]
 
 EVERY_SERVICE: Codes = {
+    "403": AccessLost,  # to a HEAD, which has no body
     "AccessDenied": AccessLost,
     "AccessDeniedException": AccessLost,
     "ExpiredToken": AccessLost,

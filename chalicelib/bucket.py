@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -44,6 +45,15 @@ GONE: Codes = {
 class PresignedUpload:
     url: str
     headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the bucket's listing."""
+
+    key: str
+    etag: str
+    uploaded_at: datetime
 
 
 class Bucket:
@@ -91,6 +101,26 @@ class Bucket:
                     file.write(chunk)
                     if self._clock() > end:
                         raise ServiceFailed(f"a download took more than {DOWNLOAD_SECONDS:.0f} seconds")
+
+    def entries(self, after: str, most: int) -> list[Entry]:
+        """The current objects behind a key, in the order of their keys: at most 1,000."""
+        with translated(CODES):
+            page = self._client.list_objects_v2(Bucket=self._name, StartAfter=after, MaxKeys=most)
+        return [
+            Entry(each["Key"], each["ETag"].strip('"'), each["LastModified"])
+            for each in page.get("Contents", [])
+        ]
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object under the key now."""
+        with translated(CODES):
+            try:
+                self._client.head_object(Bucket=self._name, Key=key)
+            except ClientError as error:
+                if error_code(error) not in ("404", "NoSuchKey"):
+                    raise
+                return False
+        return True
 
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""

@@ -1,41 +1,40 @@
-"""What S3 tells the function that it invokes."""
+"""What S3 and the queues tell the functions that they invoke."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
-from urllib.parse import unquote_plus
 
-from chalice.app import S3Event
+from chalice.app import S3Event, SQSEvent
 
-from chalicelib.log import logger
-from chalicelib.model import is_object_key
+from chalicelib.notifications import keys_of
+from chalicelib.queue import Message
 
 
 class ObjectsChanged(S3Event):  # type: ignore[misc]
     """All records of an S3 event; Chalice's own class reads the first, and fails where there is none."""
 
     def _extract_attributes(self, event_dict: Any) -> None:
-        records = event_dict.get("Records") if isinstance(event_dict, dict) else None
-        self.records = records if isinstance(records, list) else []
+        """Nothing yet: no middleware has told the log of whose request it is."""
 
-    @property
+    @cached_property
     def keys(self) -> list[str]:
         """Each object key once."""
-        return list(dict.fromkeys(self._keys()))
-
-    def _keys(self) -> Iterator[str]:
-        for record in self.records:
-            key = _key(record)
-            if key is None:
-                logger.error("a record names no object", extra={"record": str(record)[:1000]})
-            else:
-                yield key
+        return keys_of(self.to_dict())
 
 
-def _key(record: Any) -> str | None:
-    """The key in a record; None where there is none that an object can have."""
-    try:
-        # S3 spells a key as a form does; it is decoded here and nowhere else.
-        key = unquote_plus(record["s3"]["object"]["key"])
-    except (AttributeError, LookupError, TypeError):
-        return None
-    return key if is_object_key(key) else None
+class Messages(SQSEvent):  # type: ignore[misc]
+    """The messages of a queue with what Chalice's own records leave out."""
+
+    def __iter__(self) -> Iterator[Message]:
+        for record in self.to_dict()["Records"]:
+            receives = int(record["attributes"]["ApproximateReceiveCount"])
+            yield Message(record["messageId"], record["body"], record["receiptHandle"], receives)
+
+    def handled(self, handle: Callable[[Message], bool]) -> dict[str, Any]:
+        """What Lambda is to be told: which messages are not done with, and come again."""
+        return item_failures(message.id for message in self if not handle(message))
+
+
+def item_failures(identifiers: Iterable[str]) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html"""
+    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in identifiers]}

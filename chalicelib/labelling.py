@@ -4,7 +4,7 @@ Events are hints and the bucket is the truth: nothing in an event counts but the
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -12,8 +12,8 @@ from chalicelib import log
 from chalicelib.bucket import Bucket
 from chalicelib.detection import Detected, Detection
 from chalicelib.errors import (
+    AccessLost,
     Contended,
-    InProgress,
     ObjectUnavailable,
     PictureRefused,
     Retryable,
@@ -21,7 +21,7 @@ from chalicelib.errors import (
 )
 from chalicelib.imaging import inspect
 from chalicelib.metrics import Metrics
-from chalicelib.model import Answer, Claim, Outcome, Partial, Status, StoredObject
+from chalicelib.model import EXHAUSTED, Answer, Claim, Outcome, Partial, Status, StoredObject
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Attempt, Store
 
@@ -43,23 +43,14 @@ class Labelling:
     now: Callable[[], datetime]
     lease_seconds: int
 
-    def label_all(self, keys: Iterable[str]) -> None:
-        """Labels what is under each key; what fails is raised in one group, after all the others are done."""
-        failures: list[Exception] = []
-        for key in keys:
-            try:
-                if self.label(key) is Outcome.IN_PROGRESS:
-                    raise InProgress(key)
-            except Exception as failure:  # noqa: BLE001 - one record must not cost its neighbours their turn
-                failures.append(failure)
-        if failures:
-            raise ExceptionGroup("some records of the event failed", failures)
+    def label(self, key: str, *, is_last_try: bool = False) -> Outcome:
+        """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost.
 
-    def label(self, key: str) -> Outcome:
-        """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost."""
+        When the last try fails, the picture has failed as `exhausted`, until somebody tries again after all.
+        """
         watch = Stopwatch()
         try:
-            result = self._label(key, watch)
+            result = self._label(key, watch, is_last_try)
         except Exception as failure:
             log.failed(failure, image=key, **watch.facts)
             self.metrics.image(outcome_of(failure))
@@ -68,26 +59,28 @@ class Labelling:
         self.metrics.image(result.outcome)
         return result.outcome
 
-    def _label(self, key: str, watch: Stopwatch) -> Result:
+    def _label(self, key: str, watch: Stopwatch, is_last_try: bool) -> Result:
         # A row is read before the look that decides over it. So whoever claims on the run that he read
         # has seen the bucket later than whoever wrote that run, and no clocks need to be compared.
         row: Claim | None = None
         for _ in range(LOOKS):
-            result = self._act(key, self.bucket.look(key), row, watch)
+            result = self._act(key, self.bucket.look(key), row, watch, is_last_try)
             if isinstance(result, Result):
                 return result
             row = result
         raise Contended(f"the row changed at each of {LOOKS} looks")
 
     def _act(
-        self, key: str, found: StoredObject | None, row: Claim | None, watch: Stopwatch
+        self, key: str, found: StoredObject | None, row: Claim | None, watch: Stopwatch, is_last_try: bool
     ) -> Result | Claim:
         """The result of this look, or the row in its way, which asks for another look."""
         if row is None or not self._settled(row, found):
             run = secrets.token_hex(16)
             attempt = self._take(key, found, run, row)
             if attempt.won:
-                return self._answer(found, run, attempt.row, watch) if found else Result(Outcome.REMOVED)
+                if found is None:
+                    return Result(Outcome.REMOVED)
+                return self._answer(found, run, attempt.row, watch, is_last_try)
             row = attempt.row
         settled = self._settled(row, found)
         if settled is not Outcome.DUPLICATE:
@@ -110,7 +103,9 @@ class Labelling:
             return self.store.bury(key, run, row, now)
         return self.store.claim(found, run, row, now, self.lease_seconds)
 
-    def _answer(self, found: StoredObject, run: str, before: Claim, watch: Stopwatch) -> Result | Claim:
+    def _answer(
+        self, found: StoredObject, run: str, before: Claim, watch: Stopwatch, is_last_try: bool
+    ) -> Result | Claim:
         recipe = self.detection.recipe.fingerprint
         detected = self.detection.detect(found, before.known(found.version, recipe), watch)
         try:
@@ -119,18 +114,25 @@ class Labelling:
                 found, run, answer, before.label_keys, self.now(), wish=before.relabel
             )
         except Exception as failure:
-            self._release(found.key, run, before, Partial(found.version, recipe, detected.findings))
+            partial = Partial(found.version, recipe, detected.findings)
+            self._leave(found, run, before, partial, is_last_try and not isinstance(failure, AccessLost))
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
         return Result(Outcome(answer.status), answer.reason) if committed else Result(Outcome.SUPERSEDED)
 
-    def _release(self, key: str, run: str, before: Claim, partial: Partial) -> None:
+    def _leave(
+        self, found: StoredObject, run: str, before: Claim, partial: Partial, is_exhausted: bool
+    ) -> None:
         """Lets the next try begin at once, where this one has ended."""
         try:
-            self.store.release(key, run, before, partial)
+            if is_exhausted:
+                answer = Answer(Status.FAILED, EXHAUSTED, found.content_type)
+                self.store.commit(found, run, answer, before.label_keys, self.now(), partial=partial)
+            else:
+                self.store.release(found.key, run, before, partial, self.now())
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
-            log.failed(failure, image=key, outcome="not_released")
+            log.failed(failure, image=found.key, outcome="not_released")
 
     def _is_current(self, found: StoredObject) -> bool:
         current = self.bucket.look(found.key)

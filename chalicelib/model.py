@@ -21,6 +21,8 @@ MAX_NAME = 2000  # characters, more than there can be in a label's key
 MAX_BOXES = 400  # of all labels together
 LABELS_ROOM, TEXT_ROOM, MODERATION_ROOM = 90_000, 48_000, 12_000  # bytes of JSON, where no value is shorter
 
+EXHAUSTED = "exhausted"  # the reason of a picture that failed by no fault of its own
+
 T = TypeVar("T", "Label", "Line", "ModerationLabel")
 
 
@@ -256,6 +258,7 @@ class Claim:
     partial: Partial | None = None
     relabel: str | None = None  # somebody wants it labelled again
     relabelled: str | None = None  # the last such wish that came true
+    reason: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -263,7 +266,12 @@ class Claim:
 
     def answers(self, version: str | None) -> bool:
         """Whether this row is the last word on that version (None: that there is no object)."""
-        return self.finished and self.version == version and not self.is_wanted_anew
+        return self.finished and self.version == version and not self.is_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another try is wanted, or may do better."""
+        return self.is_wanted_anew or self.reason == EXHAUSTED
 
     @property
     def is_wanted_anew(self) -> bool:

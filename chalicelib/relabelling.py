@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from chalicelib.bucket import Bucket
-from chalicelib.functions import LabellingFunction
+from chalicelib.queue import LabellingQueue
 from chalicelib.store import Store
 
 
@@ -12,15 +12,15 @@ from chalicelib.store import Store
 class Relabelling:
     bucket: Bucket
     store: Store
-    function: LabellingFunction
+    queue: LabellingQueue
 
     def ask(self, key: str) -> bool:
-        """Marks the row, so that it answers for no version any more, and sets the labelling function off.
+        """Marks the row, so that it answers for no version any more, and has the picture looked at.
 
-        Should the function not hear of it, the mark stays, and whatever leads to the next look will do.
+        Should nobody hear of it, the mark stays, and whatever leads to the next look will do.
         False if there is neither an answer nor an object under the key.
         """
         known = self.store.ask_again(key, secrets.token_hex(16)) or self.bucket.look(key) is not None
         if known:
-            self.function.set_off(key)
+            self.queue.ask_for(key)
         return known

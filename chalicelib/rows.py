@@ -143,8 +143,8 @@ def label_rows(found: StoredObject, answer: Answer, now: datetime) -> Iterator[d
         }
 
 
-def partial_fields(partial: Partial) -> dict[str, Any]:
-    return {"partial": asdict(partial) if partial.findings.told else None}
+def partial_fields(partial: Partial | None) -> dict[str, Any]:
+    return {"partial": asdict(partial) if partial and partial.findings.told else None}
 
 
 def read_claim(row: Row) -> Claim:
@@ -158,6 +158,7 @@ def read_claim(row: Row) -> Claim:
         partial=_read_partial(row),
         relabel=row.get("relabel"),
         relabelled=row.get("relabelled"),
+        reason=row.get("reason"),
     )
 
 
@@ -207,7 +208,10 @@ def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def index_time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
 def _position(source_file: str, now: datetime) -> str:
     """A time that no two images share, so that a page of a list can end and begin anywhere."""
-    digest = hashlib.sha256(source_file.encode()).hexdigest()[:8]
-    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}~{digest}"
+    return f"{index_time(now)}~{hashlib.sha256(source_file.encode()).hexdigest()[:8]}"

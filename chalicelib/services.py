@@ -1,7 +1,7 @@
 """The one place where clients and use cases are made, each when it is first needed."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,20 +10,25 @@ from botocore.config import Config
 
 from chalicelib.bucket import Bucket
 from chalicelib.conversion import Converter
+from chalicelib.cursors import Cursors
 from chalicelib.detection import Detection
-from chalicelib.functions import LabellingFunction
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
 from chalicelib.model import Detector, Recipe
+from chalicelib.queue import LabellingQueue, Queue
+from chalicelib.recovery import Recovery
 from chalicelib.rekognition import Rekognition
 from chalicelib.relabelling import Relabelling
-from chalicelib.settings import Settings
+from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
+from chalicelib.slow_path import SlowPath
 from chalicelib.store import Store
 from chalicelib.tokens import Tokens
 from chalicelib.uploads import Uploads
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 # Look, claim, detect and commit, each taking all its attempts, stay below the shortest labelling time-out,
 # and the most calls that a route makes stay below the 29 s of API Gateway.
@@ -59,12 +64,15 @@ class Services:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.session.client("dynamodb", config=PATIENCE), self.settings.images_table)
+        return Store(self.dynamodb, self.settings.images_table)
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        return self.session.client("dynamodb", config=PATIENCE)
 
     @cached_property
     def tokens(self) -> Tokens:
-        client = self.session.client("dynamodb", config=PATIENCE)
-        return Tokens(client, self.settings.state_table, self.now)
+        return Tokens(self.dynamodb, self.settings.state_table, self.now)
 
     @cached_property
     def rekognition(self) -> Rekognition:
@@ -109,13 +117,31 @@ class Services:
         return Uploads(self.bucket, self.store, self.now, self.settings.upload_url_seconds)
 
     @cached_property
-    def labelling_function(self) -> LabellingFunction:
-        name = f"image-labeller-{self.settings.stage}-label_uploaded_image"
-        return LabellingFunction(self.session.client("lambda", config=PATIENCE), name)
+    def sqs(self) -> "SQSClient":
+        return self.session.client("sqs", config=PATIENCE)
+
+    @cached_property
+    def labelling_queue(self) -> LabellingQueue:
+        return LabellingQueue(Queue(self.sqs, self.settings.labelling_queue_url))
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        return Recovery(
+            self.bucket,
+            self.store,
+            Cursors(self.dynamodb, self.settings.state_table),
+            self.labelling_queue,
+            self.now,
+            timedelta(seconds=self.settings.lease_seconds),
+        )
 
     @cached_property
     def relabelling(self) -> Relabelling:
-        return Relabelling(self.bucket, self.store, self.labelling_function)
+        return Relabelling(self.bucket, self.store, self.labelling_queue)
+
+    @cached_property
+    def slow_path(self) -> SlowPath:
+        return SlowPath(self.labelling, self.labelling_queue, MIN_LABEL_TIMEOUT * 1000)
 
     @cached_property
     def labelling(self) -> Labelling:

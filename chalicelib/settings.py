@@ -76,6 +76,7 @@ class Settings:
     upload_url_seconds: int = 900
     api_auth: str = "token"
     label_timeout_seconds: int = 120
+    labelling_concurrency: int = 5
     log_level: str = "INFO"
     aws_lambda_function_memory_size: int = 2048  # megabytes
 
@@ -120,6 +121,9 @@ class Settings:
             api_auth=variables.auth("API_AUTH", cls.api_auth),
             label_timeout_seconds=variables.whole(
                 "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, MIN_LABEL_TIMEOUT, MAX_LABEL_TIMEOUT
+            ),
+            labelling_concurrency=variables.whole(
+                "LABELLING_CONCURRENCY", cls.labelling_concurrency, 2, 1000
             ),
             log_level=variables.choice("LOG_LEVEL", cls.log_level, LOG_LEVELS),
             aws_lambda_function_memory_size=variables.whole(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
+from itertools import islice
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TOMBSTONE_LIFE = timedelta(days=1)
+MOST_KEYS = 100  # that one BatchGetItem takes
 PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds at most: the SDK does not retry a cancelled transaction
 
 CODES: Codes = {
@@ -56,6 +58,31 @@ class Listed:
 
     position: Position
     summary: Summary
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An image as it stands in the list of its status, until it changes."""
+
+    source_file: str
+    updated_at: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a row says of the object that it answers for."""
+
+    status: Status
+    etag: str | None
+    uploaded_at: datetime | None
+
+    def is_of(self, etag: str, uploaded_at: datetime) -> bool:
+        """The same content may have been put again; S3 tells times in seconds."""
+        return (
+            self.etag == etag
+            and self.uploaded_at is not None
+            and abs(self.uploaded_at - uploaded_at) <= timedelta(seconds=1)
+        )
 
 
 class Store:
@@ -97,13 +124,18 @@ class Store:
         """Marks the row, if it still is as it was read, so that whoever read it before has to look again."""
         return self._change(source_file, {"fence": token}, _as_read(row), mark="fence")
 
-    def release(self, source_file: str, run: str, row: Claim, partial: Partial) -> None:
+    def release(self, source_file: str, run: str, row: Claim, partial: Partial, now: datetime) -> None:
         """Ends our lease, so that the next try need not wait for it, and keeps what need not be asked again.
 
         The row is as it was before we claimed it. One that is another run's by now stays as it is, and so
         does what we have committed without hearing of it.
         """
-        change = {"lease_until": 0, "run": run, **rows.partial_fields(partial)}
+        change = {
+            **rows.status_fields(source_file, Status.QUEUED, now),
+            "run": run,
+            "lease_until": 0,
+            **rows.partial_fields(partial),
+        }
         self._change(source_file, change, {"run": run, "committed_run": row.committed_run}, mark="run")
 
     def commit(
@@ -114,13 +146,14 @@ class Store:
         label_keys: Sequence[str],
         now: datetime,
         wish: str | None = None,
+        partial: Partial | None = None,
     ) -> bool:
         """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours.
 
         The wish is the one to be labelled again that the row had when it was claimed, if any.
         """
         fields = rows.answer_fields(found, run, answer, now)
-        change = {**fields, "lease_until": None, "expires_at": None, "partial": None}
+        change = {**fields, "lease_until": None, "expires_at": None, **rows.partial_fields(partial)}
         change |= {"relabelled": wish} if wish else {}
         vanished = [key for key in label_keys if key not in fields["label_keys"]]
         in_the_way = self._transact(
@@ -168,20 +201,80 @@ class Store:
         for row in self._query("by_label", condition, values, start, page_size):
             yield Listed((str(row["label_confidence"]), row["source_file"]), rows.read_summary(row))
 
+    def unchanged_since(self, status: Status, moment: datetime, most: int) -> list[Standing]:
+        """The images that have had this status since before that moment, the longest first."""
+        return self._standing(status, "updated_at < :moment", rows.index_time(moment), most)
+
+    def standing(self, status: Status, after: str, most: int) -> list[Standing]:
+        """The images of this status behind a place in its list, the longest unchanged first."""
+        return self._standing(status, "updated_at > :moment", after or " ", most)
+
+    def touch(self, row: Standing, status: Status, now: datetime) -> None:
+        """Moves an image that still stands there to the end of the list of a status."""
+        change = rows.status_fields(row.source_file, status, now)
+        try:
+            self._patiently(
+                lambda: self._client.update_item(
+                    **self._update(row.source_file, change, {"updated_at": row.updated_at})
+                ),
+                Contended,
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+
+    def recorded(self, keys: Iterable[str]) -> dict[str, Recorded]:
+        """What the image rows of these keys say, as far as there are any."""
+        left = [rows.marshal(rows.image_key(key)) for key in keys]
+        found: dict[str, Recorded] = {}
+        while left:
+            batch, left = left[:MOST_KEYS], left[MOST_KEYS:]
+            items, unprocessed = self._batch_get(batch)
+            left += unprocessed
+            found |= {row["source_file"]: _recorded(row) for row in map(rows.unmarshal, items)}
+        return found
+
+    def _batch_get(self, keys: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The rows, and the keys that DynamoDB had no time for; Throttled if that is all of them."""
+        request: Any = {
+            "Keys": keys,
+            "ProjectionExpression": "source_file, #status, etag, uploaded_at",
+            "ExpressionAttributeNames": {"#status": "status"},
+        }
+        with translated(CODES):
+            answer = self._client.batch_get_item(RequestItems={self._table: request})
+        unprocessed: Any = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
+        if len(unprocessed) == len(keys):
+            raise Throttled("DynamoDB read none of a batch of rows")
+        return answer["Responses"].get(self._table, []), unprocessed
+
+    def _standing(self, status: Status, condition: str, moment: str, most: int) -> list[Standing]:
+        values = {":key": rows.status_index_key(status), ":moment": moment}
+        condition = f"status_key = :key AND {condition}"
+        page = islice(self._query("by_status", condition, values, None, most, is_descending=False), most)
+        return [Standing(row["source_file"], row["updated_at"]) for row in page]
+
     def _of_status(self, status: Status, after: Position, page_size: int) -> Iterator[rows.Row]:
         values = {":key": rows.status_index_key(status), ":before": after[0] if after else "~"}
         condition = "status_key = :key AND updated_at < :before"
         return self._query("by_status", condition, values, None, page_size)
 
     def _query(
-        self, index: str, condition: str, values: rows.Row, start: rows.Row | None, page_size: int
+        self,
+        index: str,
+        condition: str,
+        values: rows.Row,
+        start: rows.Row | None,
+        page_size: int,
+        *,
+        is_descending: bool = True,
     ) -> Iterator[rows.Row]:
         query: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": index,
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": rows.marshal(values),
-            "ScanIndexForward": False,
+            "ScanIndexForward": not is_descending,
             "Limit": page_size,
         }
         if start:
@@ -254,6 +347,13 @@ class Store:
                 self._sleep(random.uniform(0, pause))  # noqa: S311 - jitter
         with translated(CODES):
             return call()
+
+
+def _recorded(row: rows.Row) -> Recorded:
+    uploaded_at = row.get("uploaded_at")
+    return Recorded(
+        Status(row["status"]), row.get("etag"), datetime.fromisoformat(uploaded_at) if uploaded_at else None
+    )
 
 
 def _as_read(row: Claim) -> Expected:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import threading
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Any, Self
 import boto3
 from botocore.exceptions import ClientError
 from chalice import Chalice
-from chalice.app import EventSourceHandler
+from chalice.app import DynamoDBEventConfig, EventSourceHandler, SQSEventConfig
 from chalice.config import Config
 from chalice.local import LocalDevServer
 
@@ -22,15 +23,18 @@ from chalicelib.tokens import Scope
 from local_cloud import gateway, resources
 from local_cloud.clock import SystemClock
 from local_cloud.endpoint import HOST, Endpoint, PortInUseError, check_free
+from local_cloud.event_source_mapping import EventSourceMapping
 from local_cloud.functions import FunctionSettings
 from local_cloud.pump import Pump
 from local_cloud.quota import LimitedRekognition
 from local_cloud.recognition import Recogniser
 from local_cloud.rekognition import LocalRekognition
+from ops.event_sources import of_queue, of_stream
 
 PROJECT = Path(__file__).parent.parent
 STAGE = "local"
 TOKEN_LIFE = timedelta(days=1)
+BY_TRIGGER = {SQSEventConfig: of_queue, DynamoDBEventConfig: of_stream}
 # What in the user's environment would send requests elsewhere, or in another name.
 _FOREIGN = re.compile(
     r"AWS_(DEFAULT_)?PROFILE|AWS_SESSION_TOKEN|AWS_(IGNORE_CONFIGURED_)?ENDPOINT_URLS?(_\w+)?", re.ASCII
@@ -102,10 +106,10 @@ class LocalCloud:
             stage=STAGE,
             concurrency=os.cpu_count() or 1,
             functions=dict.fromkeys(app.handler_map, FunctionSettings(_stage()["lambda_timeout"])),
+            mappings=mappings_of(app, self.outputs),
         )
         self._endpoint.on_object_event = self._pump.accept
         self._endpoint.on_write = self._pump.wake
-        self._endpoint.on_invocation = self._pump.invoke
         self._pump.start()
 
     def _read_object(self, bucket: str, key: str, version_id: str | None) -> bytes | None:
@@ -137,6 +141,15 @@ def let_threads_share(app: Chalice) -> None:
     for handler in app.handler_map.values():
         if isinstance(handler, EventSourceHandler):
             handler.middleware_handlers = list(handler.middleware_handlers)
+
+
+def mappings_of(app: Chalice, outputs: Mapping[str, str]) -> dict[str, EventSourceMapping]:
+    """What `finish` sets of them on AWS."""
+    return {
+        config.name: EventSourceMapping.of(BY_TRIGGER[type(config)](outputs))
+        for config in app.event_sources
+        if type(config) in BY_TRIGGER
+    }
 
 
 def _serve(app: Chalice, port: int) -> LocalDevServer:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import socket
 import tempfile
 import threading
@@ -27,8 +26,6 @@ from local_cloud.s3_request import Environ, S3Request
 HOST = "127.0.0.1"
 _IN_MEMORY = 8 * 1024 * 1024
 _BLOCK = 1024 * 1024
-_LARGEST_EVENT = 1024 * 1024
-_INVOCATION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _READS = ("Get", "Query", "Scan", "Describe", "List", "Receive", "BatchGet", "TransactGet")
 _logger = logging.getLogger(__name__)
 
@@ -74,14 +71,12 @@ class Endpoint:
         rekognition: Rekognition | None = None,
         on_object_event: Callable[[ObjectEvent], None] = lambda _: None,
         on_write: Callable[[], None] = lambda: None,
-        on_invocation: Callable[[str, Any], bool] = lambda *_: False,
         clock: Clock | None = None,
         credentials: Credentials | None = None,
     ) -> None:
         moto_patches.apply()
         self.on_object_event = on_object_event
         self.on_write = on_write
-        self.on_invocation = on_invocation
         self._rekognition = rekognition
         self._port = port
         self._clock = clock or SystemClock()
@@ -141,30 +136,6 @@ class Endpoint:
             return _error(403, "AccessDenied", "moto's own controls are closed.")
         if _is_s3(environ):
             return self._answer_s3(S3Request(environ), body, chunked)
-        invoked = _INVOCATION.fullmatch(environ["PATH_INFO"])
-        if invoked and environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event":
-            return self._invoke(invoked[1], environ, body)
-        return self._run(environ)
-
-    def _invoke(self, function: str, environ: Environ, body: IO[bytes]) -> Response:
-        """An asynchronous invocation; of functions that are not run here moto knows more."""
-        payload = body.read()
-        if len(payload) > _LARGEST_EVENT:
-            return _lambda_error(
-                413,
-                "RequestEntityTooLargeException",
-                f"{len(payload)} byte payload is too large for the Event invocation type "
-                f"(limit {_LARGEST_EVENT} bytes)",
-            )
-        try:
-            event = json.loads(payload or b"{}")
-        except ValueError:
-            return _lambda_error(
-                400, "InvalidRequestContentException", "Could not parse request body into json."
-            )
-        if self.on_invocation(function, event):
-            return Response(b"", 202)
-        body.seek(0)
         return self._run(environ)
 
     def _recognise(self, target: str, body: bytes) -> Response:
@@ -282,10 +253,6 @@ def _internal_error(environ: Environ) -> Response:
         return _error(500, "InternalError", message)
     body = json.dumps({"__type": "InternalServerError", "message": message})
     return Response(body, 500, content_type="application/x-amz-json-1.0")
-
-
-def _lambda_error(status: int, code: str, message: str) -> Response:
-    return Response(json.dumps({"Type": "User", "message": message}), status, {"x-amzn-ErrorType": code})
 
 
 def _check_length(request: S3Request, chunked: bool) -> None:

@@ -81,15 +81,6 @@ class Pump:
                 self._invocations.put(notification.function, {"Records": [event]})
         self._wake.set()
 
-    def invoke(self, name: str, event: Any) -> bool:
-        """Take one asynchronous invocation by the function's name; the endpoint's `on_invocation`."""
-        for handler in self._app.handler_map:
-            if self._functions[handler].name == name:
-                self._invocations.put(self._functions[handler], event)
-                self._wake.set()
-                return True
-        return False
-
     def wake(self) -> None:
         """Look at once whether there is something to do; the endpoint's `on_write`."""
         self._wake.set()

@@ -100,7 +100,7 @@ class QueuePoller:
 
     def _failed(self, messages: list[Message]) -> list[str]:
         """The ids of what is to come back. What the filter stops is not invoked for, and deleted."""
-        records = [_record(message, self._arn) for message in messages]
+        records = [record_of(message, self._arn) for message in messages]
         wanted = [record for record in records if self._mapping.lets_through(_for_filter(record))]
         if not wanted:
             return []
@@ -119,7 +119,7 @@ class QueuePoller:
             self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
 
 
-def _record(message: Message, arn: str) -> Event:
+def record_of(message: Message, arn: str) -> Event:
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],

@@ -20,6 +20,7 @@ Document = Mapping[str, Any]
 
 LABELLER = "label_uploaded_image"
 AUTHORIZER = "api_token"
+LABELLERS = (LABELLER, "label_queued_image")
 LOG_RETENTION = 30  # days
 
 
@@ -33,6 +34,9 @@ SIZES = {
     API_HANDLER: Size(timeout=29, memory=512),  # API Gateway waits no longer
     AUTHORIZER: Size(timeout=29, memory=512),
     LABELLER: Size(timeout=120, memory=2048),  # room for a conversion of any picture: bench/conversion.md
+    # Room for a conversion of any picture: bench/conversion.md
+    **dict.fromkeys(LABELLERS, Size(timeout=120, memory=2048)),
+    "recover": Size(timeout=60, memory=512),
 }
 USUAL = Size(timeout=60, memory=512)
 
@@ -56,11 +60,12 @@ def with_stage(
     environment = _section(part, "environment_variables")
     environment |= {"STAGE": name, **{variable: outputs[output] for variable, output in RESOURCES.items()}}
     functions = _section(part, "lambda_functions")
+    handlers = [*handlers]
     for handler in handlers:
         so_far = Config(name, handler, config_from_disk=after)
         _write_function(_section(functions, handler), f"policies/{name}/{handler}.json", so_far)
-    timeout = Config(name, LABELLER, config_from_disk=after).lambda_timeout
-    environment["LABEL_TIMEOUT_SECONDS"] = str(timeout)
+    labellers = [Config(name, each, config_from_disk=after) for each in LABELLERS if each in handlers]
+    environment["LABEL_TIMEOUT_SECONDS"] = str(max(each.lambda_timeout for each in labellers))
     for handler in handlers:
         _check(name, Config(name, handler, config_from_disk=after).environment_variables)
     return after

@@ -6,13 +6,15 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from chalice import Chalice
-from chalice.app import S3EventConfig
+from chalice.app import S3EventConfig, ScheduledEventConfig, SQSEventConfig
 from moto.core import DEFAULT_ACCOUNT_ID
 
+from chalicelib.queue import queue_name
 from ops.policies import PolicyDocument
 from ops.stage import Stage
 
 PARTITION, REGION = "aws", "us-east-1"
+QUEUES = {"label_queued_image": "LabellingQueueArn"}  # by who takes up their messages
 
 
 class Right(NamedTuple):
@@ -51,6 +53,11 @@ def _query(params: Params) -> Iterator[Right]:
     yield Right("dynamodb:Query", _table(params) + index)
 
 
+def _batch(params: Params) -> Iterator[Right]:
+    for table in params["RequestItems"]:
+        yield Right("dynamodb:BatchGetItem", arn("dynamodb", f"table/{table}"))
+
+
 def _transaction(params: Params) -> Iterator[Right]:
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
     for item in params["TransactItems"]:
@@ -82,22 +89,27 @@ def _detection(action: str) -> Needs:
     return needs
 
 
+def _on_queue(action: str) -> Needs:
+    return lambda params: [Right(action, arn("sqs", queue_name(params["QueueUrl"])))]
+
+
 NEEDS: Mapping[str, Needs] = {
+    "dynamodb.BatchGetItem": _batch,
     "dynamodb.GetItem": _on_table("dynamodb:GetItem"),
     "dynamodb.PutItem": _on_table("dynamodb:PutItem"),
     "dynamodb.Query": _query,
     "dynamodb.TransactWriteItems": _transaction,
     "dynamodb.UpdateItem": _on_table("dynamodb:UpdateItem"),
-    "lambda.Invoke": lambda params: [
-        Right("lambda:InvokeFunction", arn("lambda", f"function:{params['FunctionName']}"))
-    ],
     "rekognition.DetectLabels": _detection("rekognition:DetectLabels"),
     "rekognition.DetectModerationLabels": _detection("rekognition:DetectModerationLabels"),
     "rekognition.DetectText": _detection("rekognition:DetectText"),
     "s3.DeleteObject": _on_object("s3:DeleteObject"),
     "s3.GetObject": _read,
     "s3.HeadObject": _read,
+    "s3.ListObjectsV2": lambda params: [Right("s3:ListBucket", _bucket(params["Bucket"]))],
     "s3.PutObject": _on_object("s3:PutObject"),
+    "sqs.ChangeMessageVisibility": _on_queue("sqs:ChangeMessageVisibility"),
+    "sqs.SendMessage": _on_queue("sqs:SendMessage"),
 }
 
 
@@ -110,10 +122,10 @@ def functions(app: Chalice) -> dict[str, Any]:
 
 def implied(app: Chalice, handler: str, values: Mapping[str, str]) -> set[Right]:
     """What Lambda does in the name of a function, which no call of the function's own shows."""
-    triggers = [type(config) for config in app.event_sources if config.name == handler]
     needed = [*_logging(Stage(values["Stage"]).function_name(handler))]
-    for trigger in triggers:
-        needed += BY_TRIGGER[trigger](values)
+    for config in app.event_sources:
+        if config.name == handler:
+            needed += BY_TRIGGER[type(config)](config, values)
     return set(needed)
 
 
@@ -123,11 +135,22 @@ def _logging(function_name: str) -> Iterator[Right]:
         yield Right(f"logs:{action}", stream)
 
 
-def _asynchronous(values: Mapping[str, str]) -> Iterator[Right]:
+def _polling(config: SQSEventConfig, values: Mapping[str, str]) -> Iterator[Right]:
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    queue = values[QUEUES[config.name]]
+    for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
+        yield Right(f"sqs:{action}", queue)
+
+
+def _asynchronous(_: S3EventConfig, values: Mapping[str, str]) -> Iterator[Right]:
     yield Right("sqs:SendMessage", values["LabellingDeadLettersArn"])  # the on-failure destination
 
 
-BY_TRIGGER: Mapping[type, Callable[[Mapping[str, str]], Iterable[Right]]] = {S3EventConfig: _asynchronous}
+BY_TRIGGER: Mapping[type, Callable[[Any, Mapping[str, str]], Iterable[Right]]] = {
+    S3EventConfig: _asynchronous,
+    SQSEventConfig: _polling,
+    ScheduledEventConfig: lambda *_: [],  # finish sets no destination for it
+}
 TRACING = {Right("xray:PutTraceSegments", "*"), Right("xray:PutTelemetryRecords", "*")}
 
 

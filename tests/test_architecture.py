@@ -10,17 +10,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from chalice.app import S3EventConfig
+from chalice.app import S3EventConfig, SQSEventConfig
 
+from chalicelib.queue import queue_name
 from chalicelib.settings import Settings
 from tests.conftest import LOCAL, ROOT
 
 EDGE = {"api", "auth", "events"}
-USE_CASES = {"detection", "labelling", "relabelling", "uploads"}
+USE_CASES = {"detection", "labelling", "recovery", "relabelling", "slow_path", "uploads"}
 ADAPTERS = {
     "bucket",
     "conversion",
-    "functions",
+    "cursors",
+    "queue",
     "rekognition",
     "signing_secret",
     "store",
@@ -28,18 +30,22 @@ ADAPTERS = {
     "webhook",
 }
 PURE = {"model", "errors", "imaging", "settings", "stopwatch", "taxonomy"}
-SUPPORT = {"aws_errors", "callback_url", "decoding", "exchange", "log", "metrics", "rows"}
+SUPPORT = {"aws_errors", "callback_url", "decoding", "exchange", "log", "metrics", "notifications", "rows"}
 COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
 
 MAY_IMPORT = {
-    "app": {"services", "settings", "log"} | EDGE,
+    "app": {"services", "settings", "log", "queue"} | EDGE,
     "services": ADAPTERS | USE_CASES | {"metrics", "model", "settings"},
     "api": {"model", "errors", "log", "stopwatch", "store", "uploads"},
     "auth": {"api", "log", "tokens"},
-    "events": {"log", "model"},
+    "events": {"notifications", "queue"},
+    "notifications": {"log", "model"},
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
     "labelling": ADAPTERS | COMMON | {"detection"},
+    "slow_path": COMMON | {"labelling", "queue"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
+    "cursors": {"aws_errors", "rows", "store"},
+    "queue": {"aws_errors", "errors", "notifications"},
     "webhook": {"callback_url", "errors", "exchange"},
     "aws_errors": {"errors"},
     "callback_url": {"errors"},
@@ -119,9 +125,8 @@ def test_the_routes_are_these(app_module: ModuleType) -> None:
 def test_one_function_hears_of_creation_and_removal_so_that_they_cannot_race(
     app_module: ModuleType,
 ) -> None:
-    [trigger] = app_module.app.event_sources
+    [trigger] = [each for each in app_module.app.event_sources if isinstance(each, S3EventConfig)]
 
-    assert isinstance(trigger, S3EventConfig)
     assert trigger.name == "label_uploaded_image"
     assert trigger.bucket == LOCAL["IMAGES_BUCKET"]
     assert trigger.events == [
@@ -129,6 +134,16 @@ def test_one_function_hears_of_creation_and_removal_so_that_they_cannot_race(
         "s3:ObjectRemoved:*",
         "s3:LifecycleExpiration:*",
     ]
+
+
+def test_as_many_pictures_of_the_queue_are_looked_at_as_rekognition_has_room_for(
+    app_module: ModuleType,
+) -> None:
+    [trigger] = [each for each in app_module.app.event_sources if isinstance(each, SQSEventConfig)]
+
+    assert trigger.name == "label_queued_image"
+    assert trigger.queue == queue_name(LOCAL["LABELLING_QUEUE_URL"])
+    assert (trigger.batch_size, trigger.maximum_concurrency) == (1, 5)
 
 
 def test_a_handler_is_a_line_in_a_table_of_contents() -> None:

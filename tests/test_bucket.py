@@ -578,3 +578,75 @@ def test_a_lost_key_is_lost_access(bucket: Bucket, client: "S3Client", code: str
 
     with pytest.raises(AccessLost):
         bucket.look("secret.png")
+
+
+@pytest.fixture
+def listed(client: "S3Client") -> Bucket:
+    name = f"list-{secrets.token_hex(6)}"
+    client.create_bucket(Bucket=name)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return Bucket(client, name)
+
+
+def test_the_listing_has_what_is_current_in_the_order_of_its_keys(listed: Bucket, s3: "S3Client") -> None:
+    for key in ("b", "a", "c", "gone"):
+        s3.put_object(Bucket=listed.name, Key=key, Body=b"old")
+        s3.put_object(Bucket=listed.name, Key=key, Body=b"new")
+    s3.delete_object(Bucket=listed.name, Key="gone")
+
+    entries = listed.entries("", 10)
+
+    assert [entry.key for entry in entries] == ["a", "b", "c"]
+    assert {entry.etag for entry in entries} == {hashlib.md5(b"new", usedforsecurity=False).hexdigest()}
+    found = listed.look("a")
+    assert found is not None
+    assert abs(found.uploaded_at - entries[0].uploaded_at) <= timedelta(seconds=1)
+
+
+def test_the_listing_goes_on_behind_a_key(listed: Bucket, s3: "S3Client") -> None:
+    for key in ("a", "b", "c"):
+        s3.put_object(Bucket=listed.name, Key=key, Body=b"x")
+
+    pages = [listed.entries("", 2), listed.entries("b", 2), listed.entries("c", 2)]
+
+    assert [[entry.key for entry in page] for page in pages] == [["a", "b"], ["c"], []]
+
+
+def test_the_listing_spells_every_key_as_it_is(listed: Bucket, s3: "S3Client") -> None:
+    for key in KEYS:
+        s3.put_object(Bucket=listed.name, Key=key, Body=b"x")
+
+    assert sorted(entry.key for entry in listed.entries("", 1000)) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("object_key", KEYS)
+def test_whether_there_is_an_object(object_key: str, bucket: Bucket, s3: "S3Client") -> None:
+    before = bucket.has(object_key)
+    s3.put_object(Bucket=bucket.name, Key=object_key, Body=b"x")
+    there = bucket.has(object_key)
+    s3.delete_object(Bucket=bucket.name, Key=object_key)
+
+    assert (before, there, bucket.has(object_key)) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("step", "failure"),
+    [
+        pytest.param(faults.answering(403, b""), AccessLost, id="forbidden"),
+        pytest.param(faults.answering(503, b""), ServiceFailed, id="outage"),
+    ],
+)
+def test_whether_there_is_an_object_cannot_be_told(
+    step: faults.Step, failure: type[Retryable], bucket: Bucket, client: "S3Client"
+) -> None:
+    faults.plan(client.meta.events, "s3.HeadObject", step)
+
+    with pytest.raises(Retryable) as raised:
+        bucket.has("car.png")
+
+    assert type(raised.value) is failure
+
+
+def test_a_bucket_that_is_not_there_has_no_listing(client: "S3Client") -> None:
+    with pytest.raises(AccessLost):
+        Bucket(client, "nobodys-bucket").entries("", 10)

@@ -15,6 +15,7 @@ from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint
 from tests.catalogue import Catalogue
 from tests.direct import short_circuit
+from tests.lambda_events import context
 from tests.pictures import picture
 from tests.scripted_rekognition import ScriptedRekognition
 
@@ -116,7 +117,7 @@ def handle(
     app_module: ModuleType, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Event], None]:
     monkeypatch.setattr(app_module, "services", services)
-    return lambda event: app_module.label_uploaded_image({"Records": [event]}, None)
+    return lambda event: app_module.label_uploaded_image({"Records": [event]}, context())
 
 
 @pytest.fixture

@@ -23,11 +23,14 @@ from local_cloud.recognition import local_recogniser
 from local_cloud.rekognition import LocalRekognition
 from tests.conftest import ROOT
 from tests.deployed_stage import DeployedStage
+from tests.lambda_events import received
+from tests.ops.conftest import HANDLERS
 
 pytestmark = pytest.mark.real_packages
 
 STAGE = "proof"
 AUTHORIZER = f"image-labeller-{STAGE}-api_token"
+QUEUED_LABELLER = f"image-labeller-{STAGE}-label_queued_image"
 # The one setting that a laptop's stand-in for AWS needs beyond its address.
 STAND_IN = {"AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}
 
@@ -118,11 +121,9 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
     api, labeller = f"image-labeller-{STAGE}", f"image-labeller-{STAGE}-label_uploaded_image"
     functions = stage.functions
 
-    assert set(functions) == {api, labeller, AUTHORIZER}
     assert {name: each["Handler"] for name, each in functions.items()} == {
+        **{f"image-labeller-{STAGE}-{handler}": f"app.{handler}" for handler in HANDLERS},
         api: "app.app",
-        AUTHORIZER: "app.api_token",
-        labeller: "app.label_uploaded_image",
     }
     assert functions[labeller]["Timeout"] == 120
     for each in functions.values():
@@ -137,14 +138,12 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
 def test_each_function_has_a_role_of_its_own_with_the_policy_of_its_name(
     project: Project, stage: DeployedStage
 ) -> None:
-    handlers = ("api_handler", "api_token", "label_uploaded_image")
-
-    for handler in handlers:
+    for handler in HANDLERS:
         role = f"image-labeller-{STAGE}-{handler}"
         written = json.loads((project.folder / f".chalice/policies/{STAGE}/{handler}.json").read_text())
         assert list(stage.policies[role].values()) == [written]
     assert {each["Role"].rpartition("/")[2] for each in stage.functions.values()} == {
-        f"image-labeller-{STAGE}-{handler}" for handler in handlers
+        f"image-labeller-{STAGE}-{handler}" for handler in HANDLERS
     }
 
 
@@ -177,8 +176,25 @@ def test_an_event_that_failed_for_good_is_kept(stage: DeployedStage, outputs: di
     }
 
 
-def test_no_function_polls_what_it_does_not_handle(stage: DeployedStage) -> None:
-    assert stage.mappings == []
+def test_the_queue_is_polled_by_the_one_function_that_answers_for_each_message(
+    stage: DeployedStage, outputs: dict[str, str]
+) -> None:
+    [mapping] = [each for each in stage.mappings if each["EventSourceArn"] == outputs["LabellingQueueArn"]]
+
+    assert mapping["FunctionArn"].endswith(f":function:{QUEUED_LABELLER}")
+    assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (1, {"MaximumConcurrency": 5})
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_recovery_runs_every_minute(aws: Aws, stage: DeployedStage) -> None:
+    events = aws.client("events")
+    name = f"image-labeller-{STAGE}-recover"
+    [rule] = [each for each in events.list_rules()["Rules"] if each["Name"].startswith(name)]
+    [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 minute)", "ENABLED")
+    assert target["Arn"].endswith(f":function:{name}")
+    assert stage.event_invoke_config(name)["MaximumRetryAttempts"] == 0
 
 
 def test_the_api_has_each_route_and_refuses_in_problems_and_within_limits(
@@ -295,7 +311,7 @@ def events(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 def test_what_was_deployed_labels_a_picture_by_itself(
-    stage: DeployedStage, project: Project, events: list[Any], tmp_path: Path
+    stage: DeployedStage, outputs: dict[str, str], project: Project, events: list[Any], tmp_path: Path
 ) -> None:
     api, labeller = f"image-labeller-{STAGE}", f"image-labeller-{STAGE}-label_uploaded_image"
     on_lambda = {
@@ -306,8 +322,10 @@ def test_what_was_deployed_labels_a_picture_by_itself(
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_LAMBDA_FUNCTION_NAME": labeller,
     }
-    folders = {name: stage.unpack(name, tmp_path / name) for name in (api, AUTHORIZER, labeller)}
-    scopes = ("--scope", "read", "--scope", "upload")
+    folders = {
+        name: stage.unpack(name, tmp_path / name) for name in (api, AUTHORIZER, labeller, QUEUED_LABELLER)
+    }
+    scopes = ("--scope", "read", "--scope", "upload", "--scope", "admin")
     made = project.ops("token", "create", "--stage", STAGE, "--name", "proof", *scopes)
     asked = {"type": "TOKEN", "authorizationToken": f"Bearer {made.stdout.strip()}", "methodArn": METHOD}
     granted = stage.invoke(AUTHORIZER, folders[AUTHORIZER], asked, **on_lambda)["context"]
@@ -330,6 +348,12 @@ def test_what_was_deployed_labels_a_picture_by_itself(
     assert image["status"] == "labelled"
     assert "Cup" in [label["name"] for label in image["labels"]]
 
+    relabelled, _ = call(request("POST", "/images/{image_id}/relabel", image_id=expected["image_id"]))
+    told = stage.invoke(
+        QUEUED_LABELLER, folders[QUEUED_LABELLER], received(outputs["LabellingQueueUrl"]), **on_lambda
+    )
+    assert (relabelled, told) == (202, {"batchItemFailures": []})
+
 
 def test_the_code_on_aws_is_the_package_that_was_checked(project: Project, stage: DeployedStage) -> None:
     packages = list((project.folder / ".chalice/deployments").glob("*.zip"))
@@ -351,7 +375,7 @@ def test_terraform_gets_the_same_from_chalice(project: Project, stage: DeployedS
     assert done.returncode == 0, done.stderr
     assert "needs no change" in project.ops("resources", "--stage", STAGE).stdout
     terraform = json.loads((tmp_path / "terraform/chalice.tf.json").read_text())["resource"]
-    assert set(terraform["aws_lambda_function"]) == {"api_handler", "api_token", "label_uploaded_image"}
+    assert set(terraform["aws_lambda_function"]) == set(HANDLERS)
     assert "aws_s3_bucket_notification" in terraform
 
 

@@ -10,13 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import rows
-from chalicelib.errors import AccessLost, Contended, InProgress, ObjectUnavailable, ServiceFailed, Throttled
+from chalicelib.errors import AccessLost, Contended, ObjectUnavailable, ServiceFailed, Throttled
 from chalicelib.labelling import LOOKS, Labelling
 from chalicelib.model import Detector, Outcome
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from tests.catalogue import Catalogue, Rows
-from tests.faults import after, cancelled, json_error, lose_answer, plan, raising, through, xml_error
+from tests.faults import after, cancelled, json_error, lose_answer, plan, raising, through
 from tests.log_lines import log_lines
 from tests.pictures import ENCODERS, picture, quarters
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
@@ -134,7 +134,7 @@ def test_the_old_answer_can_be_read_until_the_new_one_is_committed(
 
     image = services.store.image("pet.png", services.now())
     assert image is not None
-    assert (image.status, [each.name for each in image.labels]) == ("processing", ["Dog"])
+    assert (image.status, [each.name for each in image.labels]) == ("queued", ["Dog"])
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_what_a_retry_can_heal_is_raised_and_the_next_try_need_not_wait(
 
     image = services.store.image("car.png", services.now())
     assert image is not None
-    assert (image.status, image.reason) == ("processing", None)
+    assert (image.status, image.reason) == ("queued", None)
     assert label("car.png") is Outcome.LABELLED
 
 
@@ -366,9 +366,6 @@ def test_a_live_lease_of_another_run_is_no_success(
     outcome = services.labelling.label("car.png")
 
     assert outcome is Outcome.IN_PROGRESS
-    with pytest.raises(ExceptionGroup) as raised:
-        services.labelling.label_all(["car.png"])
-    assert [type(failure) for failure in raised.value.exceptions] == [InProgress]
     assert rekognition.calls == {}
 
 
@@ -447,21 +444,6 @@ def test_a_row_that_changes_at_every_look_is_left_to_a_later_try(
         label("car.png")
 
 
-def test_every_record_gets_its_turn_though_others_fail(
-    put: Put, services: Services, catalogue: Catalogue, events: Any
-) -> None:
-    put("good-1.png", picture("Dog 90"))
-    put("good-2.png", picture("Cat 90"))
-    plan(events, "s3.GetObject", xml_error(400, "SomethingNew"))
-
-    with pytest.raises(ExceptionGroup) as raised:
-        services.labelling.label_all(["bad.png", "good-1.png", "good-2.png"])
-
-    assert [type(failure) for failure in raised.value.exceptions] == [ClientError]
-    for key in ("good-1.png", "good-2.png"):
-        assert catalogue.said(key) == catalogue.expected(key)
-
-
 def test_an_error_that_nobody_foresaw_stays_what_it_is(put: Put, label: Label, events: Any) -> None:
     put("car.png", picture("Car 90"))
     plan(events, "rekognition.DetectLabels", json_error(400, "SomethingNew"))
@@ -513,8 +495,8 @@ def test_a_bug_is_one_line_that_says_where(put: Put, services: Services, events:
     put("car.png", picture("Car 90"))
     plan(events, "rekognition.DetectLabels", json_error(400, "SomethingNew"))
 
-    with log_lines() as lines, pytest.raises(ExceptionGroup):
-        services.labelling.label_all(["car.png"])
+    with log_lines() as lines, pytest.raises(ClientError):
+        services.labelling.label("car.png")
 
     [line] = lines.all
     assert (line["level"], line["image"], line["outcome"]) == ("ERROR", "car.png", "crashed")
@@ -639,7 +621,7 @@ def test_what_answered_is_kept_when_another_is_throttled_and_not_paid_for_again(
     assert outcomes == [Outcome.LABELLED, Outcome.DUPLICATE]
     assert first == {LABELS: 1, MODERATION: 1, TEXT: 1, throttled: 3}
     assert rekognition.asked == {throttled: 1}
-    assert between == ("processing", [], None, None, None)
+    assert between == ("queued", [], None, None, None)
     assert kept_between == set(Detector) - BEHIND[throttled]
     assert kept("car.png") == set()
     names = ["Car", "Violence"]
@@ -803,7 +785,7 @@ def test_the_old_answer_stands_whole_beside_what_is_kept_of_the_new_one(
         thorough.labelling.label("pet.png")
 
     assert kept("pet.png") == {Detector.MODERATION, Detector.TEXT}
-    assert answer_of(thorough, "pet.png") == ("processing", ["Dog"], ["Dog"], [], 50.5)
+    assert answer_of(thorough, "pet.png") == ("queued", ["Dog"], ["Dog"], [], 50.5)
 
 
 @pytest.mark.parametrize("refusing", [LABELS, MODERATION, TEXT])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import decoding, imaging
+from chalicelib import decoding, imaging, model
 from chalicelib.errors import Retryable, outcome_of
 from chalicelib.model import LABELS_ROOM, MAX_BOXES, MODERATION_ROOM, TEXT_ROOM, Image, Outcome
 from chalicelib.rekognition import REFUSALS
@@ -61,7 +61,8 @@ def test_every_reason_is_there() -> None:
 
     raised = set(re.findall(r'PictureRefused\("(\w+)"\)', CODE))
     by_the_look = set(re.findall(r'return "(\w+)"', inspect.getsource(imaging.refusal)))
-    assert described == raised | by_the_look | set(REFUSALS.values()) | set(decoding.REASONS.values())
+    others = {*REFUSALS.values(), *decoding.REASONS.values(), model.EXHAUSTED}
+    assert described == raised | by_the_look | others
 
 
 def test_every_field_of_an_image_is_there() -> None:

@@ -3,13 +3,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.errors import AccessLost, InProgress
+from chalicelib.errors import AccessLost
+from chalicelib.events import Messages
 from chalicelib.model import Outcome, Upload
 from chalicelib.services import Services
-from local_cloud.endpoint import Endpoint
-from ops.stage import Stage
 from tests.catalogue import Catalogue
 from tests.faults import json_error, plan
+from tests.lambda_events import received
 from tests.pictures import picture
 from tests.scripted_rekognition import LABELS, ScriptedRekognition
 
@@ -19,17 +19,10 @@ if TYPE_CHECKING:
 KEY = "car.png"
 
 
-@pytest.fixture
-def told(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The functions that were set off."""
-    names: list[str] = []
-
-    def hear(name: str, _: object) -> bool:
-        names.append(name)
-        return True
-
-    monkeypatch.setattr(endpoint, "on_invocation", hear)
-    return names
+def asked_for(services: Services) -> list[str]:
+    """The keys that the next message on the queue asks for."""
+    messages = Messages(received(services.settings.labelling_queue_url), None)
+    return [key for message in messages for key in services.labelling_queue.keys(message)]
 
 
 def put(s3: "S3Client", services: Services, *labels: str) -> None:
@@ -47,7 +40,7 @@ def labels_of(services: Services) -> list[str]:
 
 
 def test_a_picture_is_asked_about_again_by_todays_settings_and_once(
-    s3: "S3Client", services: Services, told: list[str], rekognition: ScriptedRekognition
+    s3: "S3Client", services: Services, rekognition: ScriptedRekognition
 ) -> None:
     put(s3, services, "Car 98", "Wheel 55")
     label(services)
@@ -57,14 +50,14 @@ def test_a_picture_is_asked_about_again_by_todays_settings_and_once(
     outcomes = [label(today), label(today)]
 
     assert asked is True
-    assert told == [Stage(services.settings.stage).function_name("label_uploaded_image")]
+    assert asked_for(services) == [KEY]
     assert outcomes == [Outcome.LABELLED, Outcome.DUPLICATE]
     assert labels_of(today) == ["Car"]
     assert rekognition.asked == {LABELS: 2}
 
 
 def test_the_answer_stands_until_there_is_another(
-    s3: "S3Client", services: Services, told: list[str], catalogue: Catalogue
+    s3: "S3Client", services: Services, catalogue: Catalogue
 ) -> None:
     put(s3, services, "Car 98")
     label(services)
@@ -75,7 +68,7 @@ def test_the_answer_stands_until_there_is_another(
 
 
 def test_a_failed_picture_gets_another_chance(
-    s3: "S3Client", services: Services, told: list[str], rekognition: ScriptedRekognition
+    s3: "S3Client", services: Services, rekognition: ScriptedRekognition
 ) -> None:
     put(s3, services, "Car 98")
     rekognition.failures[LABELS].append((400, "InvalidParameterException"))
@@ -88,7 +81,7 @@ def test_a_failed_picture_gets_another_chance(
 
 
 def test_a_wish_that_comes_while_somebody_is_at_work_waits_for_his_commit(
-    s3: "S3Client", services: Services, told: list[str], rekognition: ScriptedRekognition
+    s3: "S3Client", services: Services, rekognition: ScriptedRekognition
 ) -> None:
     put(s3, services, "Car 98")
     nested: list[object] = []
@@ -107,39 +100,22 @@ def test_a_wish_that_comes_while_somebody_is_at_work_waits_for_his_commit(
     assert rekognition.asked == {LABELS: 2}
 
 
-def test_a_function_that_finds_somebody_at_work_is_tried_again_by_lambda(
-    s3: "S3Client", services: Services, told: list[str]
-) -> None:
-    put(s3, services, "Car 98")
-    found = services.bucket.look(KEY)
-    assert found is not None
-    services.store.claim(found, "another run", None, services.now(), 70)
-    services.relabelling.ask(KEY)
-
-    with pytest.raises(ExceptionGroup) as raised:
-        services.labelling.label_all([KEY])
-
-    assert [type(failure) for failure in raised.value.exceptions] == [InProgress]
-
-
-def test_an_object_that_no_event_told_of_is_labelled(
-    s3: "S3Client", services: Services, told: list[str]
-) -> None:
+def test_an_object_that_no_event_told_of_is_labelled(s3: "S3Client", services: Services) -> None:
     put(s3, services, "Car 98")
 
     asked = services.relabelling.ask(KEY)
 
-    assert (asked, len(told)) == (True, 1)
+    assert (asked, asked_for(services)) == (True, [KEY])
     assert label(services) is Outcome.LABELLED
 
 
-def test_what_is_not_there_cannot_be_labelled(services: Services, told: list[str]) -> None:
+def test_what_is_not_there_cannot_be_labelled(services: Services) -> None:
     asked = services.relabelling.ask(KEY)
 
-    assert (asked, told) == (False, [])
+    assert (asked, asked_for(services)) == (False, [])
 
 
-def test_what_is_removed_cannot_be_labelled(s3: "S3Client", services: Services, told: list[str]) -> None:
+def test_what_is_removed_cannot_be_labelled(s3: "S3Client", services: Services) -> None:
     put(s3, services, "Car 98")
     label(services)
     s3.delete_object(Bucket=services.bucket.name, Key=KEY)
@@ -147,22 +123,22 @@ def test_what_is_removed_cannot_be_labelled(s3: "S3Client", services: Services, 
 
     asked = services.relabelling.ask(KEY)
 
-    assert (asked, told) == (False, [])
+    assert (asked, asked_for(services)) == (False, [])
     assert label(services) is Outcome.DUPLICATE
 
 
-def test_an_upload_that_has_not_come_yet_stays_expected(services: Services, told: list[str]) -> None:
+def test_an_upload_that_has_not_come_yet_stays_expected(services: Services) -> None:
     key = services.uploads.expect("car.png", Upload()).source_file
 
     asked = services.relabelling.ask(key)
 
     image = services.store.image(key, services.now())
-    assert (asked, told) == (False, [])
+    assert (asked, asked_for(services)) == (False, [])
     assert image is not None
 
 
 def test_a_picture_that_goes_while_it_is_to_be_labelled_again_leaves_nothing(
-    s3: "S3Client", services: Services, told: list[str], catalogue: Catalogue
+    s3: "S3Client", services: Services, catalogue: Catalogue
 ) -> None:
     put(s3, services, "Car 98")
     label(services)
@@ -175,12 +151,12 @@ def test_a_picture_that_goes_while_it_is_to_be_labelled_again_leaves_nothing(
     assert "relabel" not in catalogue.rows(KEY)["image"]
 
 
-def test_a_wish_outlives_a_function_that_cannot_be_told_of_it(
+def test_a_wish_outlives_a_queue_that_cannot_be_reached(
     s3: "S3Client", services: Services, rekognition: ScriptedRekognition
 ) -> None:
     put(s3, services, "Car 98")
     label(services)
-    plan(services.session.events, "lambda.Invoke", json_error(403, "AccessDeniedException"))
+    plan(services.session.events, "sqs.SendMessage", json_error(403, "AccessDeniedException"))
 
     with pytest.raises(AccessLost):
         services.relabelling.ask(KEY)

@@ -1,3 +1,4 @@
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +37,7 @@ from chalicelib.model import (
     Word,
 )
 from chalicelib.settings import MAX_LABELS, Settings
-from chalicelib.store import PAUSES, UNCLAIMED, Attempt, Listed, Position, Store
+from chalicelib.store import PAUSES, UNCLAIMED, Attempt, Listed, Position, Recorded, Standing, Store
 from tests import faults
 from tests.test_rows import largest_answer
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 KEY = "a/car #1.png"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, UTC)
 LATER = NOW + timedelta(minutes=5)
+LATER_STILL = timedelta(minutes=1)
 FOUND = StoredObject(KEY, "v1", "e1", 48_123, "text/plain", NOW - timedelta(seconds=4), {"by": "Ann"}, b"")
 NEWER = replace(FOUND, version_id="v2", etag="e2")
 LEASE = NOW.timestamp() + 70
@@ -251,7 +253,7 @@ def test_a_claim_whose_answer_is_lost_is_recognised_as_ours(bench: Bench, before
 def test_a_release_ends_our_lease(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
 
-    bench.store.release(KEY, "r1", UNCLAIMED, NOTHING)
+    bench.store.release(KEY, "r1", UNCLAIMED, NOTHING, NOW)
 
     assert bench.row(KEY) == Claim("r1", None, "v1", 0, ())
     assert not bench.row(KEY).is_held("v1", NOW.timestamp())
@@ -261,13 +263,13 @@ def test_a_release_leaves_another_run_its_lease(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
     bench.claim(NEWER, "r2", bench.row(KEY))
 
-    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
 
     assert bench.row(KEY) == Claim("r2", None, "v2", LEASE, ())
 
 
 def test_a_release_of_a_row_that_is_gone_makes_none(bench: Bench) -> None:
-    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
 
     assert bench.rows() == {}
 
@@ -276,15 +278,15 @@ def test_a_release_keeps_what_need_not_be_asked_again_beside_the_answer_that_sta
     before = bench.label(FOUND, ANSWER)
     bench.claim(FOUND, "r2", before)
 
-    bench.store.release(KEY, "r2", before, KEPT)
+    bench.store.release(KEY, "r2", before, KEPT, NOW)
 
     assert bench.row(KEY) == Claim("r2", before.run, "v1", 0, ("car", "wheel"), partial=KEPT)
-    assert bench.store.image(KEY, NOW) == replace(IMAGE, status=Status.PROCESSING)
+    assert bench.store.image(KEY, NOW) == replace(IMAGE, status=Status.QUEUED)
 
 
 def test_a_claim_takes_over_what_need_not_be_asked_again(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
-    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
 
     attempt = bench.claim(FOUND, "r2", bench.row(KEY))
 
@@ -293,17 +295,17 @@ def test_a_claim_takes_over_what_need_not_be_asked_again(bench: Bench) -> None:
 
 def test_a_release_that_knows_nothing_leaves_nothing_of_the_one_before(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
-    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
     bench.claim(NEWER, "r2", bench.row(KEY))
 
-    bench.store.release(KEY, "r2", UNCLAIMED, NOTHING)
+    bench.store.release(KEY, "r2", UNCLAIMED, NOTHING, NOW)
 
     assert bench.row(KEY).partial is None
 
 
 def test_a_commit_leaves_nothing_of_what_was_kept_for_it(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
-    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
 
     row = bench.label(FOUND, ANSWER)
 
@@ -312,7 +314,7 @@ def test_a_commit_leaves_nothing_of_what_was_kept_for_it(bench: Bench) -> None:
 
 def test_a_removal_leaves_nothing_of_what_was_kept(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
-    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
 
     bench.store.bury(KEY, "r2", bench.row(KEY), NOW)
 
@@ -325,7 +327,7 @@ def test_a_release_after_a_commit_that_nobody_heard_of_leaves_it_as_it_is(bench:
     with pytest.raises(ServiceFailed):
         bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
 
-    bench.store.release(KEY, "r1", UNCLAIMED, Partial("v1", "today's", FINDINGS))
+    bench.store.release(KEY, "r1", UNCLAIMED, Partial("v1", "today's", FINDINGS), NOW)
 
     assert bench.row(KEY) == Claim("r1", "r1", "v1", 0, ("car", "wheel"))
     assert bench.store.image(KEY, NOW) == IMAGE
@@ -336,7 +338,7 @@ def test_the_largest_answer_has_room_beside_it_for_another(bench: Bench) -> None
     before = bench.label(FOUND, answer)
     bench.claim(NEWER, "r2", before)
 
-    bench.store.release(KEY, "r2", before, Partial("v2", "today's", answer.findings))
+    bench.store.release(KEY, "r2", before, Partial("v2", "today's", answer.findings), NOW)
 
     assert bench.row(KEY).partial == Partial("v2", "today's", answer.findings)
 
@@ -564,15 +566,115 @@ def test_what_comes_back_is_claimed_on_its_tombstone_which_then_stays(bench: Ben
     assert "expires_at" not in bench.rows()["image"]
 
 
+# What stands for long
+
+
+def test_images_are_found_by_how_long_they_have_had_their_status(bench: Bench) -> None:
+    for minute, key in enumerate(("c", "a", "b")):
+        bench.label(replace(FOUND, key=key), ANSWER, NOW + timedelta(minutes=minute))
+
+    overdue = bench.store.unchanged_since(Status.LABELLED, NOW + timedelta(minutes=2), 10)
+
+    assert [each.source_file for each in overdue] == ["c", "a"]
+    assert bench.store.unchanged_since(Status.FAILED, LATER, 10) == []
+    assert bench.store.unchanged_since(Status.LABELLED, LATER, 1) == overdue[:1]
+
+
+def test_images_of_a_status_are_walked_through_in_steps(bench: Bench) -> None:
+    for minute, key in enumerate(("c", "a", "b")):
+        bench.label(replace(FOUND, key=key), ANSWER, NOW + timedelta(minutes=minute))
+
+    first = bench.store.standing(Status.LABELLED, "", 2)
+    second = bench.store.standing(Status.LABELLED, first[-1].updated_at, 2)
+
+    assert [each.source_file for each in [*first, *second]] == ["c", "a", "b"]
+
+
+def test_a_touched_image_stands_at_the_end_of_its_new_list(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    [row] = bench.store.unchanged_since(Status.PROCESSING, LATER, 10)
+
+    bench.store.touch(row, Status.QUEUED, LATER)
+
+    assert bench.store.unchanged_since(Status.PROCESSING, LATER + LATER_STILL, 10) == []
+    [moved] = bench.store.unchanged_since(Status.QUEUED, LATER + LATER_STILL, 10)
+    assert (moved.source_file, moved.updated_at > row.updated_at) == (KEY, True)
+    assert bench.row(KEY).run == "r1"
+
+
+def test_an_image_that_has_changed_is_not_touched(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    [row] = bench.store.unchanged_since(Status.PROCESSING, LATER, 10)
+    bench.label(FOUND, ANSWER, LATER)
+    before = bench.rows()
+
+    bench.store.touch(row, Status.QUEUED, LATER + LATER_STILL)
+
+    assert bench.rows() == before
+
+
+def test_rows_tell_of_which_objects_they_are(bench: Bench) -> None:
+    keys = [f"{number:03}" for number in range(150)]
+    bench.label(replace(FOUND, key=keys[0]), ANSWER)
+    bench.label(replace(FOUND, key=keys[149]), ANSWER)
+    bench.store.expect_upload(keys[7], Upload(), LATER, NOW)
+
+    recorded = bench.store.recorded(keys)
+
+    labelled = Recorded(Status.LABELLED, "e1", FOUND.uploaded_at.replace(microsecond=0))
+    assert recorded == {
+        keys[0]: labelled,
+        keys[149]: labelled,
+        keys[7]: Recorded(Status.AWAITING_UPLOAD, None, None),
+    }
+    assert bench.store.recorded([]) == {}
+
+
+def test_keys_that_dynamodb_had_no_time_for_are_asked_for_again(bench: Bench) -> None:
+    bench.label(FOUND, ANSWER)
+    rest = {bench.table: {"Keys": [rows.marshal(rows.image_key(KEY))]}}
+    some = json.dumps({"Responses": {bench.table: []}, "UnprocessedKeys": rest}).encode()
+    sent = bench.plan("dynamodb.BatchGetItem", faults.answering(200, some))
+
+    recorded = bench.store.recorded([KEY, "nobody's"])
+
+    assert list(recorded) == [KEY]
+    assert len(sent) == 2
+
+
+def test_a_batch_of_which_nothing_was_read_is_throttled(bench: Bench) -> None:
+    rest = {bench.table: {"Keys": [rows.marshal(rows.image_key(KEY))]}}
+    none = json.dumps({"Responses": {}, "UnprocessedKeys": rest}).encode()
+    bench.plan("dynamodb.BatchGetItem", faults.answering(200, none))
+
+    with pytest.raises(Throttled):
+        bench.store.recorded([KEY])
+
+
+@pytest.mark.parametrize(
+    ("etag", "seconds", "same"),
+    [("e1", 0, True), ("e1", 1, True), ("e1", 2, False), ("e1", -2, False), ("e2", 0, False)],
+)
+def test_an_object_is_known_by_its_content_and_its_time(etag: str, seconds: int, same: bool) -> None:
+    recorded = Recorded(Status.LABELLED, "e1", NOW)
+
+    assert recorded.is_of(etag, NOW + timedelta(seconds=seconds)) is same
+    assert not replace(recorded, uploaded_at=None).is_of("e1", NOW)
+
+
 # Faults
 
 CALLS: dict[str, Callable[[Store], object]] = {
     "expect_upload": lambda store: store.expect_upload(KEY, Upload(), LATER, NOW),
     "claim": lambda store: store.claim(FOUND, "r1", None, NOW, 70),
-    "release": lambda store: store.release(KEY, "r1", UNCLAIMED, KEPT),
+    "release": lambda store: store.release(KEY, "r1", UNCLAIMED, KEPT, NOW),
     "commit": lambda store: store.commit(FOUND, "r1", ANSWER, (), NOW),
     "bury": lambda store: store.bury(KEY, "r1", None, NOW),
     "ask_again": lambda store: store.ask_again(KEY, "t1"),
+    "touch": lambda store: store.touch(Standing(KEY, "then"), Status.QUEUED, NOW),
+    "recorded": lambda store: store.recorded([KEY]),
+    "standing": lambda store: store.standing(Status.LABELLED, "", 10),
+    "unchanged_since": lambda store: store.unchanged_since(Status.LABELLED, NOW, 10),
     "image": lambda store: store.image(KEY, NOW),
     "newest": lambda store: list(store.newest(VISIBLE, (), 20, NOW)),
     "showing": lambda store: list(store.showing("car", 0, (), 20)),
@@ -968,7 +1070,7 @@ def test_a_wish_outlives_all_that_ends_without_an_answer(bench: Bench) -> None:
 
     bench.claim(FOUND, "r2", before)
     crashed = bench.row(KEY)
-    bench.store.release(KEY, "r2", before, KEPT)
+    bench.store.release(KEY, "r2", before, KEPT, NOW)
     released = bench.row(KEY)
 
     assert (crashed.is_wanted_anew, released.is_wanted_anew) == (True, True)
@@ -987,7 +1089,8 @@ def test_a_later_commit_leaves_a_wish_that_came_true_as_it_is(bench: Bench) -> N
 
 def test_a_wish_is_for_answers_from_after_it(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
-    bench.store.release(KEY, "r1", UNCLAIMED, KEPT)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
+    bench.store.release(KEY, "r1", UNCLAIMED, KEPT, NOW)
 
     bench.store.ask_again(KEY, "t1")
 

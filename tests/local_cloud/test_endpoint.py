@@ -118,63 +118,6 @@ def test_recognition_may_ask_the_endpoint_itself(session: boto3.Session) -> None
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
-@pytest.fixture
-def function(session: boto3.Session, endpoint: Endpoint) -> Any:
-    config = Config(retries={"total_max_attempts": 1})
-    return session.client("lambda", endpoint_url=endpoint.url, config=config)
-
-
-@pytest.mark.parametrize(
-    ("payload", "event"), [(b'{"a": [1]}', {"a": [1]}), (b"", {})], ids=["event", "none"]
-)
-def test_a_function_that_runs_here_is_invoked(
-    payload: bytes, event: Any, function: Any, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard: list[tuple[str, Any]] = []
-
-    def hear(name: str, event: Any) -> bool:
-        heard.append((name, event))
-        return True
-
-    monkeypatch.setattr(endpoint, "on_invocation", hear)
-
-    answer = function.invoke(FunctionName="label", InvocationType="Event", Payload=payload)
-
-    assert answer["StatusCode"] == 202
-    assert heard == [("label", event)]
-
-
-def test_an_event_of_more_than_a_megabyte_is_not_taken(
-    function: Any, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard: list[str] = []
-
-    def hear(_: str, event: str) -> bool:
-        heard.append(event)
-        return True
-
-    monkeypatch.setattr(endpoint, "on_invocation", hear)
-    largest = b'"' + b"x" * (1024 * 1024 - 2) + b'"'
-
-    function.invoke(FunctionName="label", InvocationType="Event", Payload=largest)
-    with pytest.raises(function.exceptions.ClientError, match="1048577 byte payload is too large") as refused:
-        function.invoke(FunctionName="label", InvocationType="Event", Payload=largest + b" ")
-
-    assert refused.value.response["Error"]["Code"] == "RequestEntityTooLargeException"
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
-    assert [len(event) for event in heard] == [1024 * 1024 - 2]
-
-
-def test_a_function_that_does_not_run_here_is_not_found(function: Any) -> None:
-    with pytest.raises(function.exceptions.ResourceNotFoundException):
-        function.invoke(FunctionName="nobody", InvocationType="Event", Payload=b"{}")
-
-
-def test_an_event_that_is_no_json_is_refused(function: Any) -> None:
-    with pytest.raises(function.exceptions.InvalidRequestContentException):
-        function.invoke(FunctionName="label", InvocationType="Event", Payload=b"{")
-
-
 def test_an_upload_that_trickles_in_blocks_nobody(endpoint: Endpoint, s3: Any, bucket: str) -> None:
     host, port = endpoint.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as slow:

@@ -45,21 +45,6 @@ def test_an_upload_reaches_the_function_under_its_own_name(
     assert keys == ["a b+c%2F\N{DOG FACE}.png"]
 
 
-def test_a_function_is_invoked_by_its_name_as_a_bucket_does(
-    app: Chalice, make_pump: MakePump, bucket: str
-) -> None:
-    keys = collect_keys(app, bucket)
-    pump = make_pump()
-    name = f"{app.app_name}-local-collect"
-    event = {"Records": [{"s3": {"bucket": {"name": bucket}, "object": {"key": "a+b.png"}}}]}
-
-    taken = [pump.invoke(name, event), pump.invoke("collect", event)]
-
-    assert taken == [True, False]
-    assert pump.drain() == 1
-    assert keys == ["a b.png"]
-
-
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [

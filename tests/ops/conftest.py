@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import boto3
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -20,6 +21,8 @@ from ops.stack import Stack
 from ops.stage import Stage
 from tests.conftest import LOCAL, ROOT
 from tests.ops.deployment import Deployment
+
+HANDLERS = list(msgspec.yaml.decode((ROOT / ".chalice/policies.yaml").read_bytes())["functions"])
 
 Operator = Callable[..., Result]
 Chalice = Callable[[str], str]

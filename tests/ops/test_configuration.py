@@ -15,11 +15,13 @@ from ops.lambda_runtime import default_architecture
 from ops.problems import Problem
 from ops.stage import API_HANDLER, Stage
 from tests.conftest import ROOT, settings_of
+from tests.ops.conftest import HANDLERS
 
 OUTPUTS = {output: f"the {output}" for output in RESOURCES.values()}
 EMPTY: dict[str, Any] = {"version": "2.0", "app_name": "image-labeller", "stages": {}}
 ALL_OUTPUTS = {
     **OUTPUTS,
+    "LabellingQueueArn": "arn:aws:sqs:us-east-1:123456789012:queue",
     "LabellingDeadLettersArn": "arn:aws:sqs:us-east-1:123456789012:dead",
 }
 
@@ -44,21 +46,12 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
             "LABEL_TIMEOUT_SECONDS": "120",
         },
         "lambda_functions": {
-            "api_handler": {
-                "iam_policy_file": "policies/dev/api_handler.json",
-                "lambda_timeout": 29,
-                "lambda_memory_size": 512,
-            },
-            "api_token": {
-                "iam_policy_file": "policies/dev/api_token.json",
-                "lambda_timeout": 29,
-                "lambda_memory_size": 512,
-            },
-            "label_uploaded_image": {
-                "iam_policy_file": "policies/dev/label_uploaded_image.json",
-                "lambda_timeout": 120,
-                "lambda_memory_size": 2048,
-            },
+            handler: {
+                "iam_policy_file": f"policies/dev/{handler}.json",
+                "lambda_timeout": size.timeout,
+                "lambda_memory_size": size.memory,
+            }
+            for handler, size in SIZES.items()
         },
     }
 
@@ -225,7 +218,7 @@ def write(stage: Stage, account: Account, xray: bool | None = None) -> list[str]
 def test_a_stage_is_written_with_its_policies(stage: Stage, account: Account) -> None:
     written = write(stage, account)
 
-    files = [f".chalice/policies/{stage.name}/{handler}.json" for handler in SIZES]
+    files = [f".chalice/policies/{stage.name}/{handler}.json" for handler in HANDLERS]
     assert written == [*files, f"config.json: the stage {stage.name}"]
     policy = json.loads((stage.policies_folder / f"{LABELLER}.json").read_text())
     resources = [resource for statement in policy["Statement"] for resource in statement["Resource"]]

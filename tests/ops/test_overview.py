@@ -11,7 +11,7 @@ from chalicelib import rows
 from chalicelib.model import Status
 from ops import configuration
 from ops.account import Account
-from ops.configuration import AUTHORIZER, LABELLER
+from ops.configuration import LABELLER, SIZES
 from ops.inventory import Inventory
 from ops.overview import Overview
 from ops.stack import Stack
@@ -164,11 +164,12 @@ def test_what_is_half_made_is_told_with_the_command_that_goes_on(half_made: Half
     command = f"--stage {stage.name}`"
 
     assert half_made.remark == (
-        f"Not deployed: {stage.prefix}, {stage.prefix}-{AUTHORIZER}, {stage.prefix}-{LABELLER}, the API: "
+        f"Not deployed: {', '.join(map(stage.function_name, SIZES))}, the API: "
         f"`chalice deploy {command} does that."
     )
+    for handler in {*SIZES} - {LABELLER, API_HANDLER}:
+        deployment.function(handler)
     labeller = deployment.function(LABELLER)
-    deployment.function(AUTHORIZER)
     api_handler = deployment.function(API_HANDLER)
     assert half_made.remark == f"Not deployed: the API: `chalice deploy {command} does that."
     api = deployment.api(api_handler)

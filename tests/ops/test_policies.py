@@ -3,35 +3,37 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from chalice import Chalice
 
 from chalicelib.model import image_id
+from chalicelib.notifications import keys_of
 from chalicelib.services import Services
 from chalicelib.settings import Settings
-from chalicelib.tokens import Scope, Tokens
+from chalicelib.tokens import Scope
 from local_cloud import resources
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
 from ops.policies import PolicyDocument, render
 from ops.problems import Problem
 from tests.api_client import ApiClient
+from tests.lambda_events import context, received
 from tests.permissions import TEMPLATE, Guard, Policies, Used, policies_of, values_of
 from tests.pictures import ENCODERS, picture, quarters
 from tests.rights import TRACING, Right, allows, covers, functions, grants, implied, lacking, unused
-from tests.scripted_rekognition import ScriptedRekognition
+from tests.scripted_rekognition import LABELS, ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LABELLING = {"label_uploaded_image"}  # the functions that look at pictures
+LABELLING = {"label_uploaded_image", "label_queued_image"}  # the functions that look at pictures
 WITHOUT_RESOURCES = {
     **dict.fromkeys(
         ("rekognition:DetectLabels", "rekognition:DetectModerationLabels", "rekognition:DetectText"),
@@ -41,6 +43,9 @@ WITHOUT_RESOURCES = {
     "xray:PutTraceSegments": "X-Ray has no resources to send to",
 }
 METHOD = "arn:aws:execute-api:us-east-1:123456789012:a1b2c3/dev/GET/images"
+SCHEDULED = dict.fromkeys(
+    ("version", "account", "region", "detail", "detail-type", "source", "time", "id", "resources"), ""
+)
 MAX_CHARACTERS = 10_240  # of a role's inline policies, white space aside
 VALUES = {"Stage": "dev", "Partition": "aws", "Table": "images", "Empty": "", "Odd": "${Table}"}
 SMALL = """
@@ -58,11 +63,14 @@ class Deployment:
 
     api: ApiClient
     s3: "S3Client"
-    bucket: str
-    handle: Callable[[object, object], None]
-    authorize: Callable[[object, object], None]
-    tokens: Tokens
+    services: Services
+    app: ModuleType
+    rekognition: ScriptedRekognition
     records: list[ObjectEvent] = field(default_factory=list)
+
+    @property
+    def bucket(self) -> str:
+        return self.services.bucket.name
 
     def put(self, key: str, body: bytes, storage_class: str = "STANDARD") -> None:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, StorageClass=storage_class)  # type: ignore[arg-type]
@@ -70,31 +78,61 @@ class Deployment:
     def deliver(self) -> None:
         event = {"Records": [*self.records]}
         self.records.clear()
-        self.handle(event, None)
+        self.app.label_uploaded_image(event, context())
 
-    def invoke(self, _: str, event: Any) -> bool:
-        self.records.extend(event["Records"])
-        return True
+    def deliver_by_the_queue(self) -> None:
+        for key in keys_of({"Records": [*self.records]}):
+            self.services.labelling_queue.ask_for(key)
+            self.take_up()
+        self.records.clear()
+
+    def take_up(self) -> None:
+        event = received(self.services.settings.labelling_queue_url)
+        self.app.label_queued_image(event, context())
 
     def label(self) -> None:
+        self.label_and_remove(self.deliver)
+        self.label_and_remove(self.deliver_by_the_queue)
+
+    def label_and_remove(self, deliver: Callable[[], None]) -> None:
         self.put("dog.png", picture("Dog 90", "Cat 80"))
         self.put("dog.webp", ENCODERS["image/webp"](quarters()))
         self.put("empty.png", b"")
         self.put("archived.png", picture("Dog 90"), storage_class="GLACIER")
         again = [*self.records]
-        self.deliver()
+        deliver()
         self.records.extend(again)
-        self.deliver()
+        deliver()
         self.put("dog.png", picture("Dog 90"))
+        deliver()
+        self.s3.delete_object(Bucket=self.bucket, Key="dog.webp")
+        deliver()
+
+    def fail(self) -> None:
+        self.put("late.png", picture("Dog 90"))
+        self.rekognition.failures[LABELS] += [(400, "AccessDeniedException")] * 2
         self.deliver()
+        self.services.labelling_queue.ask_for("late.png")
+        self.take_up()
 
     def relabel(self) -> None:
         self.api.post("images", image_id("dog.png"), "relabel")
-        self.deliver()
+        self.take_up()
+
+    def recover(self) -> None:
+        """What somebody died at a while ago, and a row whose object is gone."""
+        later = replace(self.services.recovery, now=lambda: self.services.now() + timedelta(hours=1))
+        self.put("died.png", picture("Dog 90"))
+        found = self.services.bucket.look("died.png")
+        assert found is not None
+        self.services.store.claim(found, "dead run", None, self.services.now(), 130)
+        vars(self.services)["recovery"] = later
+        self.app.recover(SCHEDULED, context())
 
     def check_token(self) -> None:
-        token = self.tokens.create("reader", [Scope.READ], timedelta(days=1))
-        self.authorize({"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": METHOD}, None)
+        token = self.services.tokens.create("reader", [Scope.READ], timedelta(days=1))
+        request = {"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": METHOD}
+        self.app.api_token(request, context())
 
     def ask(self) -> None:
         self.api.post("images", body={"filename": "dog.png"})
@@ -124,12 +162,11 @@ def deployment(
     s3: "S3Client",
     app_module: ModuleType,
     endpoint: Endpoint,
+    rekognition: ScriptedRekognition,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Deployment:
-    functions = app_module.label_uploaded_image, app_module.api_token
-    deployment = Deployment(api, s3, services.bucket.name, *functions, services.tokens)
+    deployment = Deployment(api, s3, services, app_module, rekognition)
     monkeypatch.setattr(endpoint, "on_object_event", deployment.records.append)
-    monkeypatch.setattr(endpoint, "on_invocation", deployment.invoke)
     return deployment
 
 
@@ -156,6 +193,8 @@ def used(deployment: Deployment, services: Services, app_module: ModuleType, gua
         deployment.label()
         deployment.relabel()
         deployment.check_token()
+        deployment.fail()
+        deployment.recover()
         deployment.ask()
         deployment.delete()
     return {name: recorded[name] | implied(app, name, values) for name in functions(app)}

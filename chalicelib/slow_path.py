@@ -1,0 +1,81 @@
+"""Use case: what becomes of a picture that cannot be labelled at once.
+
+A retryable failure puts it on the queue `labelling`. Whoever takes it up there never sends it again, since
+Lambda ends such chains: the message itself comes back later, and after so many receives SQS moves it to the
+dead-letter queue. https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from chalicelib import log
+from chalicelib.errors import Retryable
+from chalicelib.labelling import Labelling
+from chalicelib.model import Outcome
+from chalicelib.queue import LONGEST_DELAY, LabellingQueue, Message
+
+RECEIVES = 10  # of a message, before the queue lets it go
+FIRST_DELAY = 30.0  # seconds at most, twice as many with each receive
+
+
+@dataclass(frozen=True)
+class SlowPath:
+    labelling: Labelling
+    queue: LabellingQueue
+    least_milliseconds: int  # that one try may take
+    random: Random = field(default_factory=Random)
+
+    def first_try(self, keys: Iterable[str], milliseconds_left: Callable[[], int]) -> None:
+        """Labels what is under each key, or puts it on the queue.
+
+        What can be neither done nor queued is raised in one group, after all the others.
+        """
+        failures: list[Exception] = []
+        for number, key in enumerate(keys):
+            try:
+                if number and milliseconds_left() < self.least_milliseconds:
+                    self._queue(key)
+                else:
+                    self._label_or_queue(key)
+            except Exception as failure:  # noqa: BLE001 - one record must not cost its neighbours their turn
+                failures.append(failure)
+        if failures:
+            raise ExceptionGroup("some records of the event failed", failures)
+
+    def next_try(self, message: Message) -> bool:
+        """Labels what a message asks for, and says whether it is done; if not, the message comes again."""
+        is_last = message.receives >= RECEIVES
+        results = [self._label_again(key, is_last) for key in self.queue.keys(message)]
+        is_done = bool(results) and all(results)
+        if not is_done:
+            self._postpone(message, 0 if is_last else self._delay(message.receives))
+        return is_done
+
+    def _label_or_queue(self, key: str) -> None:
+        # Who finds somebody else at work leaves it to him, and to `recover` should he fail.
+        try:
+            self.labelling.label(key)
+        except Retryable:
+            self._queue(key)
+
+    def _queue(self, key: str) -> None:
+        delay = self._delay(0)
+        self.queue.ask_for(key, delay)
+        log.done("queued", outcome="queued", image=key, delay_seconds=delay)
+
+    def _label_again(self, key: str, is_last: bool) -> bool:
+        try:
+            return self.labelling.label(key, is_last_try=is_last) is not Outcome.IN_PROGRESS
+        except Retryable:  # and told in the log
+            return False
+
+    def _postpone(self, message: Message, seconds: int) -> None:
+        try:
+            self.queue.postpone(message.receipt_handle, seconds)
+        except Retryable as failure:  # then it comes when its visibility ends by itself
+            log.failed(failure, outcome="not_postponed", message_id=message.id)
+
+    def _delay(self, receives: int) -> int:
+        """Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/"""
+        return round(self.random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2**receives)))

@@ -1,0 +1,25 @@
+"""What Lambda hands to a function: an event and a context."""
+
+from typing import Any
+
+import boto3
+
+from chalicelib.queue import queue_name
+from local_cloud.clock import SystemClock
+from local_cloud.functions import LambdaContext
+from local_cloud.queues import record_of
+
+Event = dict[str, Any]
+
+
+def context(seconds: float = 900) -> LambdaContext:
+    clock = SystemClock()
+    return LambdaContext("function", 2048, "a-request", clock, clock.time() + seconds)
+
+
+def received(queue_url: str) -> Event:
+    """The next message of a queue, if it has one, which stays hidden for a while."""
+    client: Any = boto3.client("sqs")
+    answer = client.receive_message(QueueUrl=queue_url, MessageSystemAttributeNames=["All"])
+    arn = f"arn:aws:sqs:us-east-1:123456789012:{queue_name(queue_url)}"
+    return {"Records": [record_of(message, arn) for message in answer.get("Messages", [])]}

@@ -1,0 +1,311 @@
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from chalicelib import recovery
+from chalicelib.errors import AccessLost
+from chalicelib.events import Messages
+from chalicelib.model import Outcome, Upload
+from chalicelib.services import Services
+from tests.catalogue import Catalogue
+from tests.faults import json_error, plan, xml_error
+from tests.lambda_events import received
+from tests.log_lines import log_lines
+from tests.pictures import picture
+from tests.scripted_rekognition import LABELS, ScriptedRekognition
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+KEY = "a b.png"
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Stage:
+    """A stage whose time a test moves on, while S3 and Rekognition stay where they are."""
+
+    services: Services
+    s3: "S3Client"
+    passed: timedelta = timedelta(0)
+
+    def put(self, *keys: str) -> None:
+        for key in keys:
+            self.s3.put_object(Bucket=self.services.bucket.name, Key=key, Body=picture("Dog 90"))
+
+    def delete(self, key: str) -> None:
+        self.s3.delete_object(Bucket=self.services.bucket.name, Key=key)
+
+    def label(self, *keys: str) -> None:
+        for key in keys:
+            self.services.labelling.label(key)
+
+    def now(self) -> datetime:
+        return self.services.now() + self.passed
+
+    def recover(self, after: timedelta = timedelta(0)) -> list[str]:
+        """The keys that a run finds so much later, each as often as it asks for it."""
+        self.passed += after
+        replace(self.services.recovery, now=self.now).run()
+        return sorted(self._asked_for())
+
+    def _asked_for(self) -> Iterable[str]:
+        client: Any = boto3.client("sqs")
+        url = self.services.settings.labelling_queue_url
+        while records := received(url)["Records"]:
+            for message in Messages({"Records": records}, None):
+                yield from self.services.labelling_queue.keys(message)
+                client.delete_message(QueueUrl=url, ReceiptHandle=message.receipt_handle)
+
+    def status(self, key: str = KEY) -> str:
+        image = self.services.store.image(key, self.services.now())
+        assert image is not None
+        return image.status
+
+
+@pytest.fixture
+def stage(services: Services, s3: "S3Client") -> Stage:
+    return Stage(services, s3)
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "SWEPT_KEYS", 2)
+    monkeypatch.setattr(recovery, "SWEPT_ROWS", 2)
+
+
+def claim(stage: Stage, key: str = KEY) -> None:
+    """As a function does that dies then."""
+    found = stage.services.bucket.look(key)
+    assert found is not None
+    services = stage.services
+    services.store.claim(found, "dead run", None, services.now(), services.settings.lease_seconds)
+
+
+def test_where_nothing_is_amiss_nothing_is_found(stage: Stage) -> None:
+    stage.put("a.png", "b.png")
+    stage.label("a.png", "b.png")
+
+    assert [stage.recover(DAY) for _ in range(3)] == [[], [], []]
+
+
+def test_a_picture_whose_function_died_is_found_when_its_lease_is_over(stage: Stage) -> None:
+    stage.put(KEY)
+    claim(stage)
+
+    found = [stage.recover(), stage.recover(timedelta(seconds=125)), stage.recover(timedelta(seconds=10))]
+
+    assert found == [[], [], [KEY]]
+    assert stage.status() == "queued"
+
+
+def test_what_was_found_is_not_found_again_by_the_next_run(stage: Stage) -> None:
+    stage.put(KEY)
+    claim(stage)
+
+    assert [
+        stage.recover(timedelta(minutes=3)),
+        *[stage.recover(timedelta(minutes=1)) for _ in range(3)],
+    ] == [
+        [KEY],
+        [],
+        [],
+        [],
+    ]
+
+
+def test_a_picture_whose_message_got_lost_is_found_after_hours(
+    stage: Stage, rekognition: ScriptedRekognition
+) -> None:
+    stage.put(KEY)
+    rekognition.failures[LABELS].append((400, "AccessDeniedException"))
+    with pytest.raises(AccessLost):
+        stage.label(KEY)
+
+    found = [stage.recover(timedelta(minutes=30)), stage.recover(timedelta(hours=2))]
+
+    assert found == [[], [KEY]]
+    assert stage.status() == "queued"
+
+
+def test_an_object_whose_event_never_came_is_found(stage: Stage) -> None:
+    stage.put("labelled.png", KEY)
+    stage.label("labelled.png")
+
+    assert [stage.recover(), stage.recover(timedelta(hours=2))] == [[], [KEY]]
+
+
+def test_an_object_that_was_just_put_may_yet_have_its_event(stage: Stage) -> None:
+    stage.put(KEY)
+
+    assert stage.recover(recovery.GRACE - timedelta(seconds=30)) == []
+
+
+def test_an_announced_upload_whose_event_never_came_is_found(stage: Stage) -> None:
+    expected = stage.services.uploads.expect("cup.png", Upload())
+    stage.put(expected.source_file)
+
+    assert stage.recover(timedelta(hours=1)) == [expected.source_file]
+
+
+@pytest.mark.parametrize("labels", [("Cat 90",), ("Dog 90",)], ids=["other bytes", "the same bytes"])
+def test_a_new_version_whose_event_never_came_is_found(
+    labels: tuple[str, ...], stage: Stage, catalogue: Catalogue
+) -> None:
+    stage.put(KEY)
+    stage.label(KEY)
+    stored = catalogue.rows(KEY)["image"]
+    earlier = datetime.fromisoformat(stored["uploaded_at"]) - timedelta(hours=1)
+    set_uploaded_at(catalogue, earlier)  # S3's time cannot be moved on, so the first upload is moved back
+    stage.s3.put_object(Bucket=stage.services.bucket.name, Key=KEY, Body=picture(*labels))
+
+    assert stage.recover(timedelta(hours=1)) == [KEY]
+
+
+def set_uploaded_at(catalogue: Catalogue, moment: datetime) -> None:
+    catalogue.dynamodb.update_item(
+        TableName=catalogue.services.settings.images_table,
+        Key={"source_file": {"S": KEY}, "entry": {"S": "image"}},
+        UpdateExpression="SET uploaded_at = :moment",
+        ExpressionAttributeValues={":moment": {"S": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}},
+    )
+
+
+def test_a_picture_that_came_back_is_found_behind_its_tombstone(stage: Stage) -> None:
+    stage.put(KEY)
+    stage.label(KEY)
+    stage.delete(KEY)
+    stage.label(KEY)
+    stage.put(KEY)
+
+    assert stage.recover(timedelta(hours=1)) == [KEY]
+
+
+def test_a_row_whose_object_is_gone_is_found(stage: Stage) -> None:
+    stage.put(KEY, "there.png")
+    stage.label(KEY, "there.png")
+    stage.delete(KEY)
+
+    assert stage.recover() == [KEY]
+    assert stage.services.labelling.label(KEY) is Outcome.REMOVED
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_bucket_is_compared_in_steps_and_every_lost_event_found_in_one_round(stage: Stage) -> None:
+    keys = [f"{number}.png" for number in range(5)]
+    stage.put(*keys)
+    stage.label("1.png")
+
+    found = [stage.recover(timedelta(minutes=11)), *[stage.recover(timedelta(minutes=1)) for _ in range(3)]]
+
+    assert found == [["0.png"], ["2.png", "3.png"], ["4.png"], []]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_rows_are_compared_in_steps_and_every_lost_removal_found_in_one_round(stage: Stage) -> None:
+    keys = [f"{number}.png" for number in range(5)]
+    stage.put(*keys)
+    stage.label(*keys)
+    for key in ("0.png", "3.png", "4.png"):
+        stage.delete(key)
+
+    found = [stage.recover() for _ in range(4)]
+
+    assert found == [["0.png"], ["3.png"], ["4.png"], []]
+
+
+def test_after_a_round_a_sweep_rests(stage: Stage) -> None:
+    stage.recover()
+    stage.put(KEY)
+
+    found = [stage.recover(timedelta(minutes=30)), stage.recover(timedelta(minutes=31))]
+
+    assert found == [[], [KEY]]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        ("s3.ListObjectsV2", xml_error(403, "AccessDenied")),
+        ("dynamodb.BatchGetItem", json_error(400, "AccessDeniedException")),
+        ("dynamodb.GetItem", json_error(400, "AccessDeniedException")),
+    ],
+)
+def test_a_part_that_fails_costs_the_others_nothing_and_goes_on_in_the_next_run(
+    operation: str, fault: Any, stage: Stage
+) -> None:
+    plan(stage.services.session.events, operation, fault)
+    stage.put(KEY, "unheard-of.png")
+    claim(stage)
+
+    with log_lines() as lines:
+        first = stage.recover(timedelta(minutes=11))
+
+    assert first == [KEY]
+    assert lines.facts("level", "outcome", "part")[0]["outcome"] == "access_lost"
+    assert stage.recover(timedelta(minutes=1)) == ["unheard-of.png"]
+
+
+def test_a_queue_that_cannot_be_reached_loses_nothing(stage: Stage) -> None:
+    stage.put(KEY, "unheard-of.png")
+    claim(stage)
+    plan(stage.services.session.events, "sqs.SendMessage", *[json_error(403, "AccessDenied")] * 2)
+
+    first = stage.recover(timedelta(minutes=11))
+
+    assert first == []
+    assert stage.recover(timedelta(minutes=1)) == [KEY, "unheard-of.png"]
+
+
+def test_a_bug_in_one_part_is_told_after_the_others_are_done(stage: Stage) -> None:
+    plan(stage.services.session.events, "s3.ListObjectsV2", xml_error(400, "SomethingNew"))
+    stage.put(KEY)
+    claim(stage)
+    stage.passed = timedelta(minutes=3)
+
+    with pytest.raises(ExceptionGroup, match="some parts of the recovery failed"):
+        stage.recover()
+
+    assert list(stage._asked_for()) == [KEY]
+
+
+def test_one_line_says_what_a_run_has_found(stage: Stage) -> None:
+    stage.put(KEY, "unheard-of.png")
+    claim(stage)
+
+    with log_lines() as lines:
+        stage.recover(timedelta(minutes=11))
+
+    [line] = [line for line in lines.all if line["message"] == "recovered"]
+    found = ("died_at_work", "died_at_quarantine", "forgotten", "unheard_of", "gone_labelled", "gone_failed")
+    assert {name: line[name] for name in found} == {
+        **dict.fromkeys(found, 0),
+        "died_at_work": 1,
+        "unheard_of": 1,
+    }
+
+
+def test_the_schedule_runs_it(stage: Stage, app_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "services", stage.services)
+
+    with log_lines() as lines:
+        app_module.recover(
+            {
+                "version": "0",
+                "account": "1",
+                "region": "us-east-1",
+                "detail": {},
+                "detail-type": "Scheduled Event",
+                "source": "aws.events",
+                "time": "2026-01-02T03:04:05Z",
+                "id": "1",
+                "resources": [],
+            },
+            None,
+        )
+
+    assert [line["outcome"] for line in lines.all] == ["recovered"]
