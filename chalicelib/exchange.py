@@ -93,24 +93,21 @@ class Exchange:
         failures: list[OSError] = []
         for address in addresses[:MAX_TRIES]:
             try:
-                line = _connection(address, port, self.deadline.within(self.limits.connect))
+                return self._connection(address, port)
             except OSError as failure:
                 failures.append(failure)
-            else:
-                line.settimeout(self.deadline.left())
-                return line
         raise failures[-1]
 
-
-def _connection(address: Address, port: int, deadline: Deadline) -> socket.socket:
-    line = socket.socket(socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6)
-    try:
-        line.settimeout(deadline.left())
-        line.connect((str(address), port))
-    except OSError:
-        line.close()
-        raise
-    return line
+    def _connection(self, address: Address, port: int) -> socket.socket:
+        line = socket.socket(socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6)
+        try:
+            line.settimeout(self.deadline.within(self.limits.connect).left())
+            line.connect((str(address), port))
+            line.settimeout(self.deadline.left())  # for a handshake as a whole
+        except OSError:
+            line.close()
+            raise
+        return line
 
 
 def _send(line: socket.socket, request: bytes, deadline: Deadline) -> None:

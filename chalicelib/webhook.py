@@ -26,7 +26,7 @@ HEADERS = (
     "Connection: close",
     "Content-Type: application/json",
 )
-NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+NUMBER = re.compile(r"[+-]?[0-9]+")
 MAX_RETRY_AFTER = 24 * 60 * 60  # seconds
 # Answers of a receiver, or of what stands before it, that has too much to do.
 BUSY = (

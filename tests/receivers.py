@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from time import sleep
 
 PAUSE = 0.01  # seconds, between the bytes of one who is slow
 
@@ -39,6 +40,11 @@ class Visit:
 
     def say(self, data: bytes) -> None:
         self._line.sendall(data)
+
+    def sip(self) -> bytes:
+        """Takes a little of what was said, if only the end."""
+        sleep(PAUSE / 2)
+        return self._line.recv(1 << 16)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Whether the other side goes meanwhile; what it says is not heard."""
@@ -91,6 +97,12 @@ def breaking_off(visit: Visit) -> None:
 def silent(visit: Visit) -> None:
     """Says nothing for as long as anybody waits."""
     visit.wait()
+
+
+def sipping(visit: Visit) -> None:
+    """Takes the request bit by bit, to its end."""
+    while visit.sip():
+        pass
 
 
 def dripping(start: bytes, drop: bytes, *, unasked: bool = False) -> Step:
@@ -150,10 +162,8 @@ class Receiver:
             socket.create_connection((self.address, self.port)).close()
 
     def _attend(self, line: socket.socket, step: Step) -> None:
-        with (
-            suppress(OSError, ValueError),
-            self._secured(line) as secured,
-        ):  # the other side goes when it likes
+        # The other side may go at any time, or speak no TLS, or no HTTP.
+        with suppress(OSError, ValueError), self._secured(line) as secured:
             step(Visit(secured, self.requests))
 
     def _secured(self, line: socket.socket) -> socket.socket:
@@ -169,9 +179,11 @@ def receiver(
         served = Receiver(listener, script or (OK,), tls)
         thread = threading.Thread(target=served.serve, daemon=True)
         thread.start()
-        yield served
-        served.close()
-        thread.join()
+        try:
+            yield served
+        finally:
+            served.close()
+            thread.join()
 
 
 @contextmanager

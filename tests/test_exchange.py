@@ -2,8 +2,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
+from itertools import count
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -25,6 +27,7 @@ from tests.receivers import (
     receiver,
     saying,
     silent,
+    sipping,
     unanswering,
 )
 
@@ -35,6 +38,7 @@ TLS_RECORD = b"\x16\3\3\x40\0"  # the start of one of 16 kB, as handshakes come 
 LONG_AGO, RECENTLY = datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 2, 1, tzinfo=UTC)
 LATER, MUCH_LATER = datetime(2100, 1, 1, tzinfo=UTC), datetime(2100, 2, 1, tzinfo=UTC)
 THERE = [IPv4Address("127.0.0.1")]
+STRANGER = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
 SOON = Limits(total=0.2)
 
 
@@ -43,9 +47,9 @@ def authority() -> CA:
     return CA()
 
 
-def exchange(limits: Limits = LIMITS, context: ssl.SSLContext | None = None) -> Exchange:
+def exchange(limits: Limits = LIMITS, context: ssl.SSLContext = STRANGER) -> Exchange:
     deadline = Deadline(monotonic, monotonic() + limits.total)
-    return Exchange(context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits, deadline)
+    return Exchange(context, limits, deadline)
 
 
 def target(port: int, scheme: str = "http", host: str = "hooks.example.com") -> Target:
@@ -194,6 +198,11 @@ def test_the_time_ends_while_a_request_is_not_taken() -> None:
     is_over.set()
 
 
+def test_the_time_ends_while_a_request_is_taken_bit_by_bit() -> None:
+    with receiver(sipping) as served, pytest.raises(TimeoutError):
+        exchange(SOON).send(REQUEST + b" " * 50_000_000, target(served.port), THERE)
+
+
 @pytest.mark.parametrize(
     "step",
     [
@@ -209,11 +218,22 @@ def test_an_answer_counts_however_its_body_comes(step: Step) -> None:
         assert send(served, Limits(courtesy=0.05)) == Answer(200, None)
 
 
-def test_no_more_is_taken_than_an_answer_may_have(taken: list[int]) -> None:
+@pytest.mark.parametrize("limits", [LIMITS, Limits(answer=10_000)], ids=["by default", "or less"])
+def test_no_more_is_taken_than_an_answer_may_have(limits: Limits, taken: list[int]) -> None:
     with receiver(pouring(HEAD + b"\r\n", b"x" * 1_000_000)) as served:
-        send(served)
+        send(served, limits)
 
-    assert sum(taken) == 65_536
+    assert sum(taken) == limits.answer
+
+
+def test_a_body_is_waited_for_no_longer_than_is_polite(taken: list[int]) -> None:
+    moments = count()  # a second goes by whenever somebody looks at the clock
+    patient = Exchange(STRANGER, Limits(courtesy=5), Deadline(lambda: next(moments), 1000))
+
+    with receiver(dripping(HEAD + b"\r\n", b"x")) as served:
+        assert patient.send(REQUEST, target(served.port), THERE) == Answer(200, None)
+
+    assert len(taken) < 10
 
 
 def test_a_body_is_heard_to_its_end_so_that_its_sender_sees_no_failure(taken: list[int]) -> None:
@@ -242,6 +262,16 @@ def test_an_address_that_does_not_answer_has_its_time_and_no_more() -> None:
         assert exchange(limits).send(REQUEST, target(served.port), addresses) == Answer(200, None)
 
 
+def test_a_connection_that_is_made_too_late_is_not_used() -> None:
+    moments = iter([0.0, 0.0, 15.0])
+    late = replace(exchange(), deadline=Deadline(lambda: next(moments), 15.0))
+
+    with receiver() as served, pytest.raises(TimeoutError):
+        late.send(REQUEST, target(served.port), THERE)
+
+    assert served.requests == []
+
+
 def test_a_host_has_four_tries() -> None:
     addresses = [IPv4Address(f"127.0.0.{last}") for last in (5, 4, 3, 2, 1)]
 
@@ -249,6 +279,13 @@ def test_a_host_has_four_tries() -> None:
         exchange().send(REQUEST, target(served.port), addresses)
 
     assert served.connections == 0
+
+
+def test_of_several_failures_the_last_one_counts() -> None:
+    with unanswering() as url, pytest.raises(ConnectionRefusedError):
+        exchange(Limits(connect=0.05)).send(
+            REQUEST, target(urlsplit(url).port or 0), [IPv4Address("127.0.0.1"), IPv4Address("127.0.0.2")]
+        )
 
 
 def test_who_has_connected_is_the_only_one_to_get_the_request() -> None:
@@ -323,6 +360,26 @@ def test_nothing_is_sent_to_who_cannot_prove_to_be_the_host(certificate: str, au
 def test_who_does_not_speak_tls_gets_no_request(step: Step, error: type[OSError], authority: CA) -> None:
     with receiver(step) as served, pytest.raises(error):
         send_in_tls(served, authority, SOON)
+
+
+class Observed(ssl.SSLContext):
+    """Knows how long a handshake may take."""
+
+    seconds: float | None = None
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **named: Any) -> ssl.SSLSocket:
+        self.seconds = sock.gettimeout()
+        return super().wrap_socket(sock, *args, **named)
+
+
+def test_a_handshake_has_the_time_that_is_left_and_not_that_of_a_connection() -> None:
+    context = Observed(ssl.PROTOCOL_TLS_CLIENT)
+    at_rest = replace(exchange(context=context), deadline=Deadline(lambda: 2.0, 15.0))
+
+    with receiver(saying(HEAD, unasked=True)) as served, pytest.raises(ssl.SSLError):
+        at_rest.send(REQUEST, target(served.port, "https"), THERE)
+
+    assert context.seconds == 13.0
 
 
 @pytest.mark.parametrize(
