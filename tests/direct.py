@@ -12,19 +12,23 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from local_cloud.endpoint import Endpoint
+from tests.interception import Call, Layer, intercept
 
 
 def short_circuit(session: boto3.Session, endpoint: Endpoint) -> boto3.Session:
     """Makes every client of this session skip the socket; all else of the SDK and the endpoint runs."""
+    return intercept(session, straight_to(endpoint))
 
-    def send(request: AWSPreparedRequest, **_: Any) -> Any:
+
+def straight_to(endpoint: Endpoint) -> Layer:
+    def send(call: Call) -> Any:
+        request = call.request
         body, status, headers = run_wsgi_app(endpoint, _environ(request), buffered=True)
         return AWSResponse(
             request.url, int(status.split()[0]), HTTPHeaders.from_dict(dict(headers)), _Raw(b"".join(body))
         )
 
-    session.events.register_first("before-send", send)
-    return session
+    return send
 
 
 class _Raw(io.BytesIO):
