@@ -67,7 +67,7 @@ class SigningSecret:
 
 def _key(value: str) -> bytes | None:
     """The key is in Base64, perhaps without its padding, and perhaps after the `whsec_` of receivers."""
-    text = value.strip().removeprefix(PREFIX).rstrip("=")
+    text = value.strip().removeprefix(PREFIX)
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:

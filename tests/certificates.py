@@ -1,6 +1,8 @@
 """Certificates for receivers on loopback, and who trusts them."""
 
+import socket
 import ssl
+from typing import Any
 
 from trustme import CA, LeafCert
 
@@ -25,3 +27,13 @@ def trusting(authority: CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
+
+
+class Observed(ssl.SSLContext):
+    """For a sender that trusts nobody; knows how long a handshake might have taken."""
+
+    seconds: float | None = None
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **named: Any) -> ssl.SSLSocket:
+        self.seconds = sock.gettimeout()
+        return super().wrap_socket(sock, *args, **named)

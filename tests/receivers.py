@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from time import sleep
 
 PAUSE = 0.01  # seconds, between the bytes of one who is slow
 
@@ -42,8 +41,7 @@ class Visit:
         self._line.sendall(data)
 
     def sip(self) -> bytes:
-        """Takes a little of what was said, if only the end."""
-        sleep(PAUSE / 2)
+        """Takes a little of what was said; nothing at its end."""
         return self._line.recv(1 << 16)
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -97,12 +95,6 @@ def breaking_off(visit: Visit) -> None:
 def silent(visit: Visit) -> None:
     """Says nothing for as long as anybody waits."""
     visit.wait()
-
-
-def sipping(visit: Visit) -> None:
-    """Takes the request bit by bit, to its end."""
-    while visit.sip():
-        pass
 
 
 def dripping(start: bytes, drop: bytes, *, unasked: bool = False) -> Step:

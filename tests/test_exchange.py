@@ -16,10 +16,11 @@ from trustme import CA
 
 from chalicelib.callback_url import Target
 from chalicelib.exchange import LIMITS, Answer, Deadline, Exchange, Garbled, Limits
-from tests.certificates import showing, showing_its_own, trusting
+from tests.certificates import Observed, showing, showing_its_own, trusting
 from tests.receivers import (
     Receiver,
     Step,
+    Visit,
     answer,
     breaking_off,
     dripping,
@@ -27,7 +28,6 @@ from tests.receivers import (
     receiver,
     saying,
     silent,
-    sipping,
     unanswering,
 )
 
@@ -50,6 +50,12 @@ def authority() -> CA:
 def exchange(limits: Limits = LIMITS, context: ssl.SSLContext = STRANGER) -> Exchange:
     deadline = Deadline(monotonic, monotonic() + limits.total)
     return Exchange(context, limits, deadline)
+
+
+def hasty(seconds: int, limits: Limits = LIMITS) -> Exchange:
+    """A second goes by whenever somebody looks at the clock."""
+    moments = count()
+    return Exchange(STRANGER, limits, Deadline(lambda: next(moments), seconds))
 
 
 def target(port: int, scheme: str = "http", host: str = "hooks.example.com") -> Target:
@@ -199,8 +205,16 @@ def test_the_time_ends_while_a_request_is_not_taken() -> None:
 
 
 def test_the_time_ends_while_a_request_is_taken_bit_by_bit() -> None:
-    with receiver(sipping) as served, pytest.raises(TimeoutError):
-        exchange(SOON).send(REQUEST + b" " * 50_000_000, target(served.port), THERE)
+    sips: list[int] = []
+
+    def sip(visit: Visit) -> None:
+        while part := visit.sip():
+            sips.append(len(part))
+
+    with receiver(sip) as served, pytest.raises(TimeoutError):
+        hasty(4).send(REQUEST + b" " * 50_000_000, target(served.port), THERE)
+
+    assert sum(sips) < 25_000_000
 
 
 @pytest.mark.parametrize(
@@ -227,11 +241,8 @@ def test_no_more_is_taken_than_an_answer_may_have(limits: Limits, taken: list[in
 
 
 def test_a_body_is_waited_for_no_longer_than_is_polite(taken: list[int]) -> None:
-    moments = count()  # a second goes by whenever somebody looks at the clock
-    patient = Exchange(STRANGER, Limits(courtesy=5), Deadline(lambda: next(moments), 1000))
-
     with receiver(dripping(HEAD + b"\r\n", b"x")) as served:
-        assert patient.send(REQUEST, target(served.port), THERE) == Answer(200, None)
+        assert hasty(1000, Limits(courtesy=5)).send(REQUEST, target(served.port), THERE) == Answer(200, None)
 
     assert len(taken) < 10
 
@@ -360,16 +371,6 @@ def test_nothing_is_sent_to_who_cannot_prove_to_be_the_host(certificate: str, au
 def test_who_does_not_speak_tls_gets_no_request(step: Step, error: type[OSError], authority: CA) -> None:
     with receiver(step) as served, pytest.raises(error):
         send_in_tls(served, authority, SOON)
-
-
-class Observed(ssl.SSLContext):
-    """Knows how long a handshake may take."""
-
-    seconds: float | None = None
-
-    def wrap_socket(self, sock: socket.socket, *args: Any, **named: Any) -> ssl.SSLSocket:
-        self.seconds = sock.gettimeout()
-        return super().wrap_socket(sock, *args, **named)
 
 
 def test_a_handshake_has_the_time_that_is_left_and_not_that_of_a_connection() -> None:

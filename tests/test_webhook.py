@@ -22,7 +22,7 @@ from chalicelib.callback_url import CallbackRules, Found
 from chalicelib.exchange import LIMITS, Limits
 from chalicelib.webhook import Attempt, Fault, Kind, Webhook, retry_after, signed
 from tests.addresses import BLOCKED, BLOCKED_ADDRESSES, PUBLIC, answers, url_of
-from tests.certificates import showing, trusting
+from tests.certificates import Observed, showing, trusting
 from tests.receivers import (
     Step,
     answer,
@@ -303,6 +303,16 @@ def test_a_name_is_proved_and_the_address_is_the_one_that_was_checked() -> None:
     assert request.headers["host"] == f"hooks.example.com:{served.port}"
     assert trusted == Attempt(Kind.DELIVERED, 0, 200)
     assert strange == Attempt(Kind.FAILED, 0, error=Fault.TLS)
+
+
+def test_an_attempt_has_fifteen_seconds() -> None:
+    context = Observed(ssl.PROTOCOL_TLS_CLIENT)
+
+    with receiver(saying(HEAD, unasked=True)) as served:
+        attempt = post(f"https://127.0.0.1:{served.port}/", webhook(context=context))
+
+    assert attempt == Attempt(Kind.FAILED, 0, error=Fault.TLS)
+    assert context.seconds == 15
 
 
 def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
