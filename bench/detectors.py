@@ -11,7 +11,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from PIL import Image
 from rich import print as show
 from rich.table import Table
 
-from chalicelib.model import Findings, StoredObject
+from chalicelib.model import StoredObject
 from chalicelib.services import Services
 from chalicelib.settings import DETECTORS, Settings
 from chalicelib.stopwatch import Stopwatch
+from chalicelib.store import UNCLAIMED
 from local_cloud.aws_json import Reply
 from local_cloud.cloud import enter_stage
 from local_cloud.endpoint import Endpoint
@@ -77,14 +78,14 @@ class Bench:
         found = upload(services[0], next(self.pictures), fmt)
         started = time.perf_counter()
         for each in services:
-            detected = each.detection.detect(found, Findings(), Stopwatch())
+            detected = each.detection.detect(found, UNCLAIMED, Stopwatch())
             if detected.failure:
                 raise detected.failure
         return (time.perf_counter() - started) * 1000
 
 
 def settings(detectors: tuple[str, ...]) -> Settings:
-    return Settings("bench", BUCKET, "no table", detect=detectors)
+    return replace(Settings.from_env(), images_bucket=BUCKET, detect=detectors)
 
 
 def upload(services: Services, number: int, fmt: str) -> StoredObject:

@@ -31,6 +31,11 @@ EVERY_SERVICE: Codes = {
     "ProvisionedThroughputExceededException": Throttled,
     "ThrottlingException": Throttled,
 }
+DYNAMODB: Codes = {
+    "InternalServerError": ServiceFailed,
+    "RequestLimitExceeded": Throttled,
+    "ResourceNotFoundException": AccessLost,
+}
 # Botocore's have no base in common but BotoCoreError, which bugs share.
 UNANSWERED = (FlexibleChecksumError, HTTPClientError, IncompleteReadError, NotConnectedError)
 WITHOUT_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError)

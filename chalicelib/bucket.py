@@ -33,6 +33,12 @@ CODES: Codes = {
     "SlowDown": Throttled,
     "RequestTimeTooSkewed": AccessLost,
 }
+BY_STATUS: Codes = {  # the answer to a HEAD has no body, and so no code
+    "400": AccessLost,  # credentials that have expired, a key that is disabled
+    "403": AccessLost,
+    "404": ObjectUnavailable,
+    "412": ObjectUnavailable,
+}
 GONE: Codes = {
     "InvalidObjectState": ObjectUnavailable,  # archived meanwhile
     "NoSuchKey": ObjectUnavailable,
@@ -92,10 +98,9 @@ class Bucket:
 
         Raises ObjectUnavailable if it is not there any more, AccessLost, Throttled or ServiceFailed.
         """
-        version: Any = {"VersionId": found.version_id} if found.version_id else {"IfMatch": f'"{found.etag}"'}
         end = self._clock() + DOWNLOAD_SECONDS
         with translated({**CODES, **GONE}):
-            response = self._client.get_object(Bucket=self._name, Key=found.key, **version)
+            response = self._client.get_object(Bucket=self._name, Key=found.key, **_pinned(found))
             with closing(response["Body"]) as body:
                 for chunk in body.iter_chunks(CHUNK_BYTES):
                     file.write(chunk)
@@ -121,6 +126,21 @@ class Bucket:
                     raise
                 return False
         return True
+
+    def sha256(self, found: StoredObject) -> str | None:
+        """In hex, of that very version, where S3 has checked the whole of it by that when it came.
+
+        Of an upload in parts S3 keeps a checksum of the parts' checksums, which says nothing of the bytes:
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+        Raises ObjectUnavailable if the version is not there any more, AccessLost, Throttled or ServiceFailed.
+        """
+        with translated(BY_STATUS):
+            response = self._client.head_object(
+                Bucket=self._name, Key=found.key, ChecksumMode="ENABLED", **_pinned(found)
+            )
+        if response.get("ChecksumType") != "FULL_OBJECT" or "ChecksumSHA256" not in response:
+            return None
+        return base64.b64decode(response["ChecksumSHA256"]).hex()
 
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""
@@ -208,6 +228,11 @@ def _upload_headers(upload: Upload) -> dict[str, str]:
         **{f"x-amz-meta-{name}": value for name, value in upload.metadata.items()},
     }
     return {name: value for name, value in declared.items() if value}
+
+
+def _pinned(found: StoredObject) -> Any:
+    """What holds a request to that version."""
+    return {"VersionId": found.version_id} if found.version_id else {"IfMatch": f'"{found.etag}"'}
 
 
 def _base64_of_hex(digest: str | None) -> str | None:

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from chalicelib.bucket import Bucket
+from chalicelib.contents import Contents
 from chalicelib.conversion import Converter
 from chalicelib.errors import LabellerError, ObjectUnavailable, PictureRefused
 from chalicelib.imaging import inspect, is_readable_as_it_is, refusal
 from chalicelib.metrics import Metrics
-from chalicelib.model import Findings, Recipe, StoredObject, is_flagged
+from chalicelib.model import Claim, Findings, Partial, Recipe, StoredObject, is_flagged
 from chalicelib.rekognition import Call, Rekognition, by_reference, calls_for
+from chalicelib.reuse import Reuse
 from chalicelib.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ MAX_CALLS = 3  # at once: labels with properties, moderation, text
 class Detected:
     """All that is known of a picture by now, and why that is not all."""
 
-    findings: Findings
+    known: Partial
     failure: BaseException | None = None
+
+    @property
+    def findings(self) -> Findings:
+        return self.known.findings
 
 
 @dataclass(frozen=True)
@@ -38,42 +43,65 @@ class Detection:
     max_bytes: int
     max_pixels: int
     flagging: Mapping[str, float]  # the least confidence for each name of the taxonomy
+    reuse: Reuse | None
 
     @property
     def recipe(self) -> Recipe:
         return self.rekognition.recipe
 
-    def detect(self, found: StoredObject, known: Findings, watch: Stopwatch) -> Detected:
+    def detect(self, found: StoredObject, before: Claim, watch: Stopwatch) -> Detected:
         """Asks every detector that has not answered yet, and keeps what those say that answer.
 
         A failure is PictureRefused, what Rekognition, S3 and their clients raise, or a bug.
         """
+        known = before.known(found.version, self.recipe.fingerprint)
         try:
-            detected = self._ask(found, known, watch)
+            detected = self._complete(known, found, before.is_wanted_anew, watch)
         except Exception as failure:  # noqa: BLE001 - the caller's, with what is known all the same
             return Detected(known, failure)
-        return replace(detected, findings=self._judged(detected.findings))
+        return Detected(self._judged(detected.known), detected.failure)
 
-    def _ask(self, found: StoredObject, known: Findings, watch: Stopwatch) -> Detected:
-        calls = calls_for(self.recipe.detectors - known.told)
-        if not calls:
+    def _complete(self, known: Partial, found: StoredObject, anew: bool, watch: Stopwatch) -> Detected:
+        if self.recipe.detectors <= known.findings.told:
             return Detected(known)
-        image = self._image(found)
-        with ThreadPoolExecutor(MAX_CALLS) as pool:
-            answers = {call: pool.submit(self._call, call, image, watch) for call in calls}
-        return self._gathered(known, answers, watch)
+        self._refuse_unfit(found)
+        with Contents(self.bucket, found) as contents:
+            if self.reuse is None:
+                return self._ask(known, contents, watch)
+            return self._reuse_or_ask(self.reuse, known, contents, anew, watch)
 
-    def _image(self, found: StoredObject) -> "ImageTypeDef":
+    def _refuse_unfit(self, found: StoredObject) -> None:
         if found.is_archived:
             raise PictureRefused("archived")
-        picture = inspect(found.head)
-        if reason := refusal(picture, found.size, self.max_bytes, self.max_pixels):
+        if reason := refusal(inspect(found.head), found.size, self.max_bytes, self.max_pixels):
             raise PictureRefused(reason)
-        if is_readable_as_it_is(picture, found.size):
+
+    def _reuse_or_ask(
+        self, reuse: Reuse, known: Partial, contents: Contents, anew: bool, watch: Stopwatch
+    ) -> Detected:
+        result = None if anew else reuse.find(contents, self.recipe)
+        if result is None:
+            detected = self._ask(known, contents, watch)
+            reuse.keep(contents, self.recipe, detected.findings)
+            return detected
+        for detector in self.recipe.detectors - known.findings.told:
+            self.metrics.reuse_hit(detector)
+        lender = result.lender_to(contents.found)
+        return Detected(replace(known, findings=result.findings, reused_from=lender))
+
+    def _ask(self, known: Partial, contents: Contents, watch: Stopwatch) -> Detected:
+        calls = calls_for(self.recipe.detectors - known.findings.told)
+        image = self._image(contents)
+        with ThreadPoolExecutor(MAX_CALLS) as pool:
+            answers = {call: pool.submit(self._call, call, image, watch) for call in calls}
+        findings, failure = self._gathered(known.findings, answers, watch)
+        return Detected(replace(known, findings=findings), failure)
+
+    def _image(self, contents: Contents) -> "ImageTypeDef":
+        found = contents.found
+        if is_readable_as_it_is(inspect(found.head), found.size):
             return by_reference(self.bucket.name, found)
-        with TemporaryFile() as file:
-            self.bucket.download(found, file)
-            return {"Bytes": self.converter.to_jpeg(file)}
+        return {"Bytes": self.converter.to_jpeg(contents.file)}
 
     def _call(self, call: Call, image: "ImageTypeDef", watch: Stopwatch) -> Findings:
         with watch.timing(*call):
@@ -81,7 +109,7 @@ class Detection:
 
     def _gathered(
         self, findings: Findings, answers: Mapping[Call, Future[Findings]], watch: Stopwatch
-    ) -> Detected:
+    ) -> tuple[Findings, BaseException | None]:
         failures = []
         for call, answer in answers.items():
             failure = answer.exception()
@@ -91,13 +119,14 @@ class Detection:
             findings |= answer.result()
             for detector in call:
                 self.metrics.detector_call(detector, watch.detectors[detector])
-        return Detected(findings, max(failures, key=_weight, default=None))
+        return findings, max(failures, key=_weight, default=None)
 
-    def _judged(self, findings: Findings) -> Findings:
-        if findings.moderation is None:
-            return findings
-        flagged = is_flagged(findings.moderation.labels, self.flagging)
-        return replace(findings, moderation=replace(findings.moderation, flagged=flagged))
+    def _judged(self, known: Partial) -> Partial:
+        moderation = known.findings.moderation
+        if moderation is None:
+            return known
+        judged = replace(moderation, flagged=is_flagged(moderation.labels, self.flagging))
+        return replace(known, findings=replace(known.findings, moderation=judged))
 
 
 def _weight(failure: BaseException) -> tuple[bool, ...]:

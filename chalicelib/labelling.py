@@ -32,6 +32,7 @@ LOOKS = 5  # each look after the first means that somebody changed the row in be
 class Result:
     outcome: Outcome
     reason: str | None = None
+    reused_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,21 @@ class Labelling:
     def _answer(
         self, found: StoredObject, run: str, before: Claim, watch: Stopwatch, is_last_try: bool
     ) -> Result | Claim:
-        recipe = self.detection.recipe.fingerprint
-        detected = self.detection.detect(found, before.known(found.version, recipe), watch)
+        detected = self.detection.detect(found, before, watch)
         try:
             answer = _answer(found, detected)
             committed = self.store.commit(
                 found, run, answer, before.label_keys, self.now(), wish=before.relabel
             )
         except Exception as failure:
-            partial = Partial(found.version, recipe, detected.findings)
-            self._leave(found, run, before, partial, is_last_try and not isinstance(failure, AccessLost))
+            is_exhausted = is_last_try and not isinstance(failure, AccessLost)
+            self._leave(found, run, before, detected.known, is_exhausted)
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
-        return Result(Outcome(answer.status), answer.reason) if committed else Result(Outcome.SUPERSEDED)
+        if not committed:
+            return Result(Outcome.SUPERSEDED)
+        return Result(Outcome(answer.status), answer.reason, answer.reused_from)
 
     def _leave(
         self, found: StoredObject, run: str, before: Claim, partial: Partial, is_exhausted: bool
@@ -143,7 +145,7 @@ def _answer(found: StoredObject, detected: Detected) -> Answer:
     content_type = inspect(found.head).content_type or found.content_type
     match detected.failure:
         case None:
-            return Answer(Status.LABELLED, None, content_type, detected.findings)
+            return Answer(Status.LABELLED, None, content_type, detected.findings, detected.known.reused_from)
         case PictureRefused(reason=reason):
             return Answer(Status.FAILED, reason, content_type)
     raise detected.failure

@@ -29,6 +29,12 @@ class Metrics:
         line.add_metric("DetectorMilliseconds", MetricUnit.Milliseconds, milliseconds)
         line.flush_metrics()
 
+    def reuse_hit(self, detector: str) -> None:
+        """A billed detector need not be asked, since it is known what it saw in the same bytes."""
+        line = self._line(detector=detector)
+        line.add_metric("ReuseHits", MetricUnit.Count, 1)
+        line.flush_metrics()
+
     def _line(self, **dimension: str) -> EphemeralMetrics:
         # One each, since Powertools' Metrics share one state between threads; and with service=None,
         # POWERTOOLS_SERVICE_NAME in the environment would become a dimension.

@@ -193,6 +193,7 @@ class Partial:
     version: str
     recipe: str
     findings: Findings
+    reused_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,7 @@ class Answer:
     reason: str | None = None
     content_type: str | None = None
     findings: Findings = field(default_factory=Findings)
+    reused_from: str | None = None  # the object whose result it is, unless it is its own
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -281,11 +283,11 @@ class Claim:
         """Whether somebody is at work on that very version."""
         return not self.finished and self.version == version and now < self.lease_until
 
-    def known(self, version: str, recipe: str) -> Findings:
+    def known(self, version: str, recipe: str) -> Partial:
         """What need not be asked again."""
         if self.partial is None or (self.partial.version, self.partial.recipe) != (version, recipe):
-            return Findings()
-        return self.partial.findings
+            return Partial(version, recipe, Findings())
+        return self.partial
 
 
 @dataclass(frozen=True)
@@ -314,6 +316,7 @@ class Image:
     properties: Properties | None = None
     model_versions: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    reused_from: str | None = None
 
     @property
     def summary(self) -> Summary:

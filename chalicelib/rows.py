@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from msgspec import ValidationError, convert
@@ -28,6 +28,7 @@ from chalicelib.model import (
 )
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 SCHEMA = 1  # of the rows, so that a later version knows what it reads
 IMAGE = "image"
@@ -109,6 +110,7 @@ def answer_fields(found: StoredObject, run: str, answer: Answer, now: datetime) 
         **status_fields(found.key, answer.status, now),
         "committed_run": run,
         "reason": answer.reason,
+        "reused_from": answer.reused_from,
         "content_type": answer.content_type,
         "size": found.size,
         "version_id": found.version_id,
@@ -171,11 +173,16 @@ def _read_partial(row: Row) -> Partial | None:
 
 
 def read_image(row: Row) -> Image:
-    return convert(_plain(row), Image)
+    return read(row, Image)
 
 
 def read_summary(row: Row) -> Summary:
-    return convert(_plain(row), Summary)
+    return read(row, Summary)
+
+
+def read(row: Row, kind: type[T]) -> T:
+    """Raises msgspec.ValidationError for what is spelled in another way."""
+    return convert(_plain(row), kind)
 
 
 def is_expired(row: Row, now: datetime) -> bool:

@@ -19,8 +19,10 @@ from chalicelib.queue import LabellingQueue, Queue
 from chalicelib.recovery import Recovery
 from chalicelib.rekognition import Rekognition
 from chalicelib.relabelling import Relabelling
+from chalicelib.reuse import Reuse
 from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
 from chalicelib.slow_path import SlowPath
+from chalicelib.state import State
 from chalicelib.store import Store
 from chalicelib.tokens import Tokens
 from chalicelib.uploads import Uploads
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 REKOGNITION_PATIENCE = Config(
     connect_timeout=1, read_timeout=9, retries={"mode": "standard", "total_max_attempts": 3}
+)
+# A counter may have counted though its answer was lost, and a repeated try would count once more.
+STATE_PATIENCE = Config(
+    connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 1}
 )
 CONVERSION_SECONDS = 20.0  # more than twice what bench/conversion.md has measured
 # Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
@@ -75,6 +81,11 @@ class Services:
         return Tokens(self.dynamodb, self.settings.state_table, self.now)
 
     @cached_property
+    def state(self) -> State:
+        client = self.session.client("dynamodb", config=STATE_PATIENCE)
+        return State(client, self.settings.state_table, self.now)
+
+    @cached_property
     def rekognition(self) -> Rekognition:
         client = self.session.client("rekognition", config=REKOGNITION_PATIENCE)
         return Rekognition(client, self.recipe)
@@ -106,6 +117,7 @@ class Services:
             settings.max_upload_bytes,
             settings.max_pixels,
             settings.flagging,
+            Reuse(self.state) if settings.reuse == "on" else None,
         )
 
     @cached_property

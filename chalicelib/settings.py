@@ -22,7 +22,7 @@ RESOURCES = {
     "SIGNING_SECRET_ARN": "SigningSecretArn",
 }
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
-MIN_LABEL_TIMEOUT = 120  # seconds, in which one attempt at a picture ends though every service hangs
+MIN_LABEL_TIMEOUT = 140  # seconds, in which one attempt at a picture ends though every service hangs
 MAX_LABEL_TIMEOUT = 150  # Lambda tries a last time 180 s after a crash, and the lease must be over
 STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every metric, and part of names on AWS
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -30,6 +30,7 @@ DETECTORS = ("labels", "moderation", "text", "properties")
 MODERATIONS = ("off", "flag")
 LOCAL = "local"  # the stage of the laptop, the only one whose API may be open to all
 AUTHS = ("token", "open")
+REUSES = ("off", "on")
 # Rekognition's limits for filters: https://docs.aws.amazon.com/rekognition/latest/APIReference/API_GeneralLabelsSettings.html
 MAX_FILTERS, FILTER = 100, re.compile(r"[A-Za-z0-9àâèçñó'\-_(). ]{1,50}")
 TRIGGER = re.compile(r"([^:;=]+):\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)")
@@ -71,11 +72,12 @@ class Settings:
     min_moderation_confidence: float = 50.0
     min_text_confidence: float = 80.0
     max_colors: int = 10
+    reuse: str = "off"
     max_upload_bytes: int = 100 * MEGABYTE
     max_pixels: int = 100_000_000
     upload_url_seconds: int = 900
     api_auth: str = "token"
-    label_timeout_seconds: int = 120
+    label_timeout_seconds: int = 140
     labelling_concurrency: int = 5
     log_level: str = "INFO"
     aws_lambda_function_memory_size: int = 2048  # megabytes
@@ -113,6 +115,7 @@ class Settings:
             min_moderation_confidence=least_moderation,
             min_text_confidence=variables.number("MIN_TEXT_CONFIDENCE", cls.min_text_confidence, 0, 100),
             max_colors=variables.whole("MAX_COLORS", cls.max_colors, 1, 20),
+            reuse=variables.choice("REUSE", cls.reuse, REUSES),
             max_upload_bytes=variables.whole(
                 "MAX_UPLOAD_BYTES", cls.max_upload_bytes, MEGABYTE, cls.max_upload_bytes
             ),

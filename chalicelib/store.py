@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 
 from chalicelib import rows
-from chalicelib.aws_errors import Codes, error_code, translated
-from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
+from chalicelib.aws_errors import DYNAMODB, Codes, error_code, translated
+from chalicelib.errors import Contended, Retryable, Throttled
 from chalicelib.model import Answer, Claim, Image, Partial, Status, StoredObject, Summary, Upload
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ MOST_KEYS = 100  # that one BatchGetItem takes
 PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds at most: the SDK does not retry a cancelled transaction
 
 CODES: Codes = {
-    "InternalServerError": ServiceFailed,
-    "RequestLimitExceeded": Throttled,
-    "ResourceNotFoundException": AccessLost,
+    **DYNAMODB,
     "TransactionConflictException": Contended,
     "TransactionInProgressException": Contended,
 }

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from chalicelib import rows
-from chalicelib.aws_errors import Codes, error_code, translated
-from chalicelib.errors import AccessLost, ServiceFailed, Throttled
+from chalicelib.aws_errors import DYNAMODB, error_code, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
 FORM = re.compile(r"ilt_([0-9a-f]{12})_[0-9a-f]{64}")
 TOKEN = "token"  # noqa: S105 - the name of their rows
 USE_IS_NOTED_EVERY = timedelta(hours=1)
-
-CODES: Codes = {
-    "InternalServerError": ServiceFailed,
-    "RequestLimitExceeded": Throttled,
-    "ResourceNotFoundException": AccessLost,
-}
 
 
 class Scope(StrEnum):
@@ -72,7 +65,7 @@ class Tokens:
             "created_at": int(now.timestamp()),
             "expires_at": int((now + life).timestamp()),
         }
-        with translated(CODES):
+        with translated(DYNAMODB):
             self._client.put_item(TableName=self._table, Item=rows.marshal(row))
         return text
 
@@ -89,7 +82,7 @@ class Tokens:
         now = self._now()
         if token.used_at and now - token.used_at < USE_IS_NOTED_EVERY:
             return
-        with translated(CODES):
+        with translated(DYNAMODB):
             self._update_used_at(token.id, now)
 
     def all(self) -> Iterator[Token]:
@@ -99,20 +92,20 @@ class Tokens:
             "ExpressionAttributeNames": {"#name": "name"},
             "ExpressionAttributeValues": rows.marshal({":token": TOKEN}),
         }
-        with translated(CODES):
+        with translated(DYNAMODB):
             pages = self._client.get_paginator("query").paginate(TableName=self._table, **condition)
             yield from (_token(rows.unmarshal(item)) for page in pages for item in page["Items"])
 
     def revoke(self, token_id: str) -> Token | None:
         """The token that was; None if there is none."""
-        with translated(CODES):
+        with translated(DYNAMODB):
             before = self._client.delete_item(
                 TableName=self._table, Key=rows.marshal(_key(token_id)), ReturnValues="ALL_OLD"
             ).get("Attributes")
         return _token(rows.unmarshal(before)) if before else None
 
     def _row(self, token_id: str) -> rows.Row | None:
-        with translated(CODES):
+        with translated(DYNAMODB):
             item = self._client.get_item(
                 TableName=self._table,
                 Key=rows.marshal(_key(token_id)),

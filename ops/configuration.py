@@ -33,9 +33,8 @@ class Size:
 SIZES = {
     API_HANDLER: Size(timeout=29, memory=512),  # API Gateway waits no longer
     AUTHORIZER: Size(timeout=29, memory=512),
-    LABELLER: Size(timeout=120, memory=2048),  # room for a conversion of any picture: bench/conversion.md
     # Room for a conversion of any picture: bench/conversion.md
-    **dict.fromkeys(LABELLERS, Size(timeout=120, memory=2048)),
+    **dict.fromkeys(LABELLERS, Size(timeout=140, memory=2048)),
     "recover": Size(timeout=60, memory=512),
 }
 USUAL = Size(timeout=60, memory=512)

@@ -21,7 +21,7 @@ os.environ.update(LOCAL, API_AUTH="token")  # app.py reads the environment when 
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 os.environ.pop("AWS_PROFILE", None)
 
-from chalicelib.services import Services  # noqa: E402
+from chalicelib.services import PATIENCE, Services  # noqa: E402
 from chalicelib.settings import DETECTORS, RESOURCES, Settings  # noqa: E402
 from local_cloud import resources  # noqa: E402
 from local_cloud.endpoint import Endpoint  # noqa: E402
@@ -95,6 +95,18 @@ def all_detectors(settings: Settings) -> Settings:
 @pytest.fixture
 def services(settings: Settings, rekognition: ScriptedRekognition) -> Services:
     return Services(settings)
+
+
+@pytest.fixture
+def thrifty(all_detectors: Settings, rekognition: ScriptedRekognition, unhurried: None) -> Services:
+    """All detectors, and no picture paid for twice."""
+    return Services(replace(all_detectors, reuse="on"))
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the table `state` the time that a busy machine takes for it."""
+    monkeypatch.setattr("chalicelib.services.STATE_PATIENCE", PATIENCE)
 
 
 @pytest.fixture

@@ -252,6 +252,7 @@ def test_a_picture_is_answered_for_whole(gallery: ApiClient, gallery_services: S
             "properties": None,
             "model_versions": {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
             "metadata": {},
+            "reused_from": None,
         },
     )
 

@@ -17,7 +17,16 @@ from chalicelib.settings import Settings
 from tests.conftest import LOCAL, ROOT
 
 EDGE = {"api", "auth", "events"}
-USE_CASES = {"detection", "labelling", "recovery", "relabelling", "slow_path", "uploads"}
+USE_CASES = {
+    "contents",
+    "detection",
+    "labelling",
+    "recovery",
+    "relabelling",
+    "reuse",
+    "slow_path",
+    "uploads",
+}
 ADAPTERS = {
     "bucket",
     "conversion",
@@ -25,6 +34,7 @@ ADAPTERS = {
     "queue",
     "rekognition",
     "signing_secret",
+    "state",
     "store",
     "tokens",
     "webhook",
@@ -41,6 +51,9 @@ MAY_IMPORT = {
     "events": {"notifications", "queue"},
     "notifications": {"log", "model"},
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
+    "contents": {"bucket", "model"},
+    "reuse": {"contents", "errors", "log", "model", "state"},
+    "detection": ADAPTERS | COMMON | {"contents", "reuse"},
     "labelling": ADAPTERS | COMMON | {"detection"},
     "slow_path": COMMON | {"labelling", "queue"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},

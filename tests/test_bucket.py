@@ -475,6 +475,105 @@ def test_a_download_that_takes_too_long_is_given_up(client: "S3Client", s3: "S3C
     assert len(file.getvalue()) == 2 * CHUNK_BYTES
 
 
+# Checksum
+
+
+def put_in_parts(s3: "S3Client", key: str, body: bytes, **checksum: Any) -> None:
+    upload = s3.create_multipart_upload(Bucket=NAME, Key=key, **checksum)["UploadId"]
+    place: Any = {"Bucket": NAME, "Key": key, "UploadId": upload}
+    part = s3.upload_part(**place, PartNumber=1, Body=body)
+    sums = {name: value for name, value in part.items() if name.startswith("Checksum")}
+    parts: Any = [{"PartNumber": 1, "ETag": part["ETag"], **sums}]
+    s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+
+
+def test_a_checksum_that_came_with_a_picture_is_known_of_that_very_version(
+    bucket: Bucket, s3: "S3Client", key: str
+) -> None:
+    s3.put_object(Bucket=NAME, Key=key, Body=b"bytes", ChecksumSHA256=CHECKSUM)
+    found = found_under(bucket, key)
+    s3.put_object(Bucket=NAME, Key=key, Body=b"what is there meanwhile", ChecksumAlgorithm="SHA256")
+
+    assert bucket.sha256(found) == DECLARED.sha256
+
+
+def test_a_copy_has_the_checksum_of_what_it_is_copied_from(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    s3.put_object(Bucket=NAME, Key=f"first-{key}", Body=b"bytes", ChecksumSHA256=CHECKSUM)
+    s3.copy_object(Bucket=NAME, Key=key, CopySource={"Bucket": NAME, "Key": f"first-{key}"})
+
+    assert bucket.sha256(found_under(bucket, key)) == DECLARED.sha256
+
+
+def test_another_checksum_is_none(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    s3.put_object(Bucket=NAME, Key=key, Body=b"bytes", ChecksumAlgorithm="CRC32")
+
+    assert bucket.sha256(found_under(bucket, key)) is None
+
+
+def test_a_checksum_of_checksums_says_nothing_of_the_bytes(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    put_in_parts(s3, key, b"bytes", ChecksumAlgorithm="SHA256")
+
+    [stored] = [s3.head_object(Bucket=NAME, Key=key, ChecksumMode="ENABLED")]
+    assert (stored["ChecksumType"], stored["ChecksumSHA256"][-2:]) == ("COMPOSITE", "-1")
+    assert bucket.sha256(found_under(bucket, key)) is None
+
+
+def test_a_checksum_of_an_unknown_kind_is_none(bucket: Bucket, client: "S3Client") -> None:
+    def without_type(request: Any) -> Any:
+        answer: Any = faults.answering(200, b"")(request)
+        answer.headers["x-amz-checksum-sha256"] = CHECKSUM
+        return answer
+
+    faults.plan(client.meta.events, "s3.HeadObject", without_type)
+
+    assert bucket.sha256(FOUND) is None
+
+
+def test_without_versions_what_was_seen_has_a_checksum_or_nothing(
+    client: "S3Client", unversioned: str, s3: "S3Client", key: str
+) -> None:
+    bucket = Bucket(client, unversioned)
+    s3.put_object(Bucket=unversioned, Key=key, Body=b"bytes", ChecksumSHA256=CHECKSUM)
+    found = found_under(bucket, key)
+
+    assert bucket.sha256(found) == DECLARED.sha256
+    s3.put_object(Bucket=unversioned, Key=key, Body=b"what is there meanwhile")
+    with pytest.raises(ObjectUnavailable):
+        bucket.sha256(found)
+
+
+def test_what_is_gone_meanwhile_has_no_checksum(bucket: Bucket, s3: "S3Client", key: str) -> None:
+    version = s3.put_object(Bucket=NAME, Key=key, Body=b"bytes")["VersionId"]
+    found = found_under(bucket, key)
+    s3.delete_object(Bucket=NAME, Key=key, VersionId=version)
+
+    with pytest.raises(ObjectUnavailable):
+        bucket.sha256(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (400, AccessLost),
+        (403, AccessLost),
+        (404, ObjectUnavailable),
+        (412, ObjectUnavailable),
+        (500, ServiceFailed),
+        (503, ServiceFailed),
+    ],
+)
+def test_a_question_for_a_checksum_that_fails_is_told_by_its_class(
+    status: int, failure: type[Retryable], bucket: Bucket, client: "S3Client"
+) -> None:
+    # After a 400 the SDK looks whether the bucket is in another region, and asks once more.
+    faults.plan(client.meta.events, "s3.HeadObject", *[faults.answering(status, b"")] * 2)
+
+    with pytest.raises(Retryable) as raised:
+        bucket.sha256(FOUND)
+
+    assert type(raised.value) is failure
+
+
 DECLARED = Upload("image/png", 5, hashlib.sha256(b"bytes").hexdigest(), {"by": "Ann B.", "n": "1"})
 CHECKSUM = base64.b64encode(hashlib.sha256(b"bytes").digest()).decode()
 

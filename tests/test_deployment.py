@@ -125,13 +125,13 @@ def test_each_function_has_the_time_the_memory_and_the_environment_of_its_stage(
         **{f"image-labeller-{STAGE}-{handler}": f"app.{handler}" for handler in HANDLERS},
         api: "app.app",
     }
-    assert functions[labeller]["Timeout"] == 120
+    assert functions[labeller]["Timeout"] == 140
     for each in functions.values():
         assert each["Runtime"] == f"python{sys.version_info.major}.{sys.version_info.minor}"
         assert each["Environment"]["Variables"] == {
             "STAGE": STAGE,
             **{variable: outputs[output] for variable, output in RESOURCES.items()},
-            "LABEL_TIMEOUT_SECONDS": "120",
+            "LABEL_TIMEOUT_SECONDS": "140",
         }
 
 

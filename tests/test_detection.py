@@ -20,12 +20,14 @@ from chalicelib.errors import (
 from chalicelib.imaging import MAX_OBJECT_BYTES, MAX_SENT_BYTES, inspect
 from chalicelib.model import (
     Box,
+    Claim,
     Detector,
     Findings,
     Label,
     Line,
     Moderation,
     ModerationLabel,
+    Partial,
     Properties,
     StoredObject,
     Word,
@@ -33,6 +35,7 @@ from chalicelib.model import (
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.stopwatch import Stopwatch
+from chalicelib.store import UNCLAIMED
 from tests.faults import json_error, plan, xml_error
 from tests.pictures import ENCODERS, STORED, UPRIGHT, picture, quarters, seen, turned
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
@@ -86,7 +89,8 @@ def detect(services: Services) -> Detect:
     def detect(
         found: StoredObject, known: Findings | None = None, watch: Stopwatch | None = None
     ) -> Detected:
-        return services.detection.detect(found, known or Findings(), watch or Stopwatch())
+        before = row_with(found, services, known or Findings())
+        return services.detection.detect(found, before, watch or Stopwatch())
 
     return detect
 
@@ -99,6 +103,11 @@ def sent(services: Services) -> list[str]:
     return calls
 
 
+def row_with(found: StoredObject, services: Services, known: Findings) -> Claim:
+    """A row that knows so much of that version already."""
+    return replace(UNCLAIMED, partial=Partial(found.version, services.recipe.fingerprint, known))
+
+
 def dangerous_car(**options: Any) -> bytes:
     return picture("Car 98", "Weapons 91", **options)
 
@@ -108,7 +117,7 @@ def test_every_detector_tells_what_it_sees(
 ) -> None:
     detected = detect(put(dangerous_car()))
 
-    assert detected == Detected(ALL)
+    assert (detected.findings, detected.failure) == (ALL, None)
     assert rekognition.asked == ONCE_EACH
 
 
@@ -120,7 +129,7 @@ def test_all_detectors_are_asked_at_the_same_time(
 
     detected = detect(put(dangerous_car()))
 
-    assert detected == Detected(ALL)
+    assert (detected.findings, detected.failure) == (ALL, None)
     assert not met.broken
 
 
@@ -130,9 +139,10 @@ def test_only_what_is_chosen_is_asked(
     found = put(dangerous_car())
     services = Services(replace(all_detectors, detect=("text",)))
 
-    detected = services.detection.detect(found, Findings(), Stopwatch())
+    detected = services.detection.detect(found, UNCLAIMED, Stopwatch())
 
-    assert detected == Detected(Findings(text=(CAR, WEAPONS), model_versions={"text": "3.0"}))
+    assert detected.failure is None
+    assert detected.findings == Findings(text=(CAR, WEAPONS), model_versions={"text": "3.0"})
     assert rekognition.asked == {TEXT: 1}
 
 
@@ -154,7 +164,7 @@ def test_only_what_is_missing_is_asked(
 ) -> None:
     detected = detect(put(dangerous_car()), WITHOUT[missing])
 
-    assert detected == Detected(ALL)
+    assert (detected.findings, detected.failure) == (ALL, None)
     assert rekognition.asked == {missing: 1}
 
 
@@ -166,7 +176,7 @@ def test_when_nothing_is_missing_nothing_is_fetched_or_asked(
 
     detected = detect(found, ALL)
 
-    assert detected == Detected(ALL)
+    assert (detected.findings, detected.failure) == (ALL, None)
     assert sent == []
 
 
@@ -303,7 +313,7 @@ def test_the_settings_say_what_is_too_large(
     found = put(ENCODERS["image/bmp"](quarters()))
     services = Services(replace(all_detectors, **limits))  # type: ignore[arg-type]
 
-    detected = services.detection.detect(found, Findings(), Stopwatch())
+    detected = services.detection.detect(found, UNCLAIMED, Stopwatch())
 
     assert getattr(detected.failure, "reason", None) == reason
 
@@ -354,7 +364,7 @@ def test_the_settings_say_what_flags_a_picture(
 ) -> None:
     services = Services(replace(all_detectors, moderation_labels=triggers))
 
-    detected = services.detection.detect(put(dangerous_car()), Findings(), Stopwatch())
+    detected = services.detection.detect(put(dangerous_car()), UNCLAIMED, Stopwatch())
 
     assert detected.findings.moderation is not None
     assert detected.findings.moderation.flagged is flagged
@@ -363,7 +373,9 @@ def test_the_settings_say_what_flags_a_picture(
 def test_what_is_known_of_moderation_is_judged_by_todays_settings(put: Put, all_detectors: Settings) -> None:
     services = Services(replace(all_detectors, moderation="off"))
 
-    detected = services.detection.detect(put(dangerous_car()), ALL, Stopwatch())
+    found = put(dangerous_car())
+
+    detected = services.detection.detect(found, row_with(found, services, ALL), Stopwatch())
 
     assert ALL.moderation is not None
     assert detected.findings.moderation == replace(ALL.moderation, flagged=False)
@@ -386,7 +398,7 @@ def test_every_detector_that_answered_is_counted_as_it_is_billed(
     plan(events, "rekognition.DetectText", json_error(400, "AccessDeniedException"))
     watch = Stopwatch()
 
-    services.detection.detect(put(dangerous_car()), Findings(), watch)
+    services.detection.detect(put(dangerous_car()), UNCLAIMED, watch)
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     counted = {line["detector"]: line["DetectorMilliseconds"] for line in lines}

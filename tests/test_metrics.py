@@ -21,6 +21,12 @@ CALL = {
     ],
 }
 
+HIT = {
+    "Namespace": "ImageLabeller",
+    "Dimensions": [["stage", "detector"]],
+    "Metrics": [{"Name": "ReuseHits", "Unit": "Count"}],
+}
+
 
 @pytest.fixture(autouse=True)
 def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +75,18 @@ def test_a_detector_call_is_counted_and_timed_by_stage_and_detector(
             "DetectorCalls": [1.0],
             "DetectorMilliseconds": [812.0],
         }
+    ]
+
+
+def test_a_detector_that_need_not_be_asked_is_counted_by_stage_and_detector(
+    metrics: Metrics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics.reuse_hit("labels")
+
+    documents = lines(capsys)
+    timestamps(documents)
+    assert documents == [
+        {"_aws": {"CloudWatchMetrics": [HIT]}, "stage": "dev", "detector": "labels", "ReuseHits": [1.0]}
     ]
 
 

@@ -343,11 +343,11 @@ def test_what_is_known_of_a_version_need_not_be_asked_again(
 ) -> None:
     claim = Claim("r1", None, "v1", 0, (), partial=Partial("v1", "today's", KNOWN))
 
-    assert claim.known(version, recipe) == known
+    assert claim.known(version, recipe) == Partial(version, recipe, known)
 
 
 def test_nothing_is_known_of_what_nobody_has_looked_at() -> None:
-    assert Claim("r1", None, "v1", 0, ()).known("v1", "today's") == Findings()
+    assert Claim("r1", None, "v1", 0, ()).known("v1", "today's") == Partial("v1", "today's", Findings())
 
 
 def test_a_summary_names_the_five_most_confident_labels() -> None:

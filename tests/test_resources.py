@@ -453,7 +453,12 @@ def test_the_dashboard_shows_every_function_and_every_queue(
 
 @pytest.mark.parametrize(
     ("metric", "dimension"),
-    [("Images", "outcome"), ("DetectorCalls", "detector"), ("DetectorMilliseconds", "detector")],
+    [
+        ("Images", "outcome"),
+        ("DetectorCalls", "detector"),
+        ("DetectorMilliseconds", "detector"),
+        ("ReuseHits", "detector"),
+    ],
 )
 def test_the_dashboard_searches_for_what_the_app_counts(
     widgets: list[dict[str, Any]],
@@ -464,6 +469,7 @@ def test_the_dashboard_searches_for_what_the_app_counts(
 ) -> None:
     Metrics("dev").image("labelled")
     Metrics("dev").detector_call("labels", 1)
+    Metrics("dev").reuse_hit("labels")
 
     counted = {
         (described["Namespace"], each["Name"], *sorted(described["Dimensions"][0]))

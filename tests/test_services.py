@@ -7,7 +7,8 @@ import pytest
 from chalicelib.bucket import DOWNLOAD_SECONDS
 from chalicelib.errors import ServiceFailed
 from chalicelib.model import Detector, Recipe, Upload
-from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, Services
+from chalicelib.reuse import Reuse
+from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, STATE_PATIENCE, Services
 from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
 from ops.configuration import AUTHORIZER, LABELLER, SIZES
 from tests import faults
@@ -26,6 +27,7 @@ SETTINGS = replace(
     min_text_confidence=62.5,
     max_colors=5,
     moderation_labels=(("Violence", 63.5),),
+    reuse="on",
     max_upload_bytes=2_000_000,
     max_pixels=3_000_000,
     upload_url_seconds=300,
@@ -50,7 +52,7 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
 
     _ = services.uploads
 
-    assert set(vars(services)) == {"settings", "session", "s3", "bucket", "store", "uploads"}
+    assert set(vars(services)) == {"settings", "session", "s3", "bucket", "dynamodb", "store", "uploads"}
 
 
 @pytest.mark.parametrize(
@@ -82,11 +84,19 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
     detection = labelling.detection
     assert (labelling.bucket, labelling.store) == (uploads.bucket, uploads.store)
     assert detection.bucket is labelling.bucket
-    assert (labelling.lease_seconds, uploads.url_seconds) == (130, 300)
+    assert (labelling.lease_seconds, uploads.url_seconds) == (150, 300)
     assert (detection.max_bytes, detection.max_pixels) == (2_000_000, 3_000_000)
     assert (detection.converter.max_pixels, detection.converter.max_memory) == (3_000_000, 768 * 2**20)
     assert detection.flagging == {"Violence": 63.5}
+    assert detection.reuse == Reuse(services.state)
     assert services.bucket.name == SETTINGS.images_bucket
+
+
+def test_what_is_not_reused_takes_no_state(endpoint: object) -> None:
+    services = Services(replace(SETTINGS, reuse="off"))
+
+    assert services.labelling.detection.reuse is None
+    assert "state" not in vars(services)
 
 
 def test_the_recipe_is_what_the_settings_say(endpoint: object) -> None:
@@ -121,13 +131,14 @@ def test_time_is_told_in_utc() -> None:
         ("s3.GetObject", 2, lambda services: services.bucket.look("car.png")),
         ("dynamodb.GetItem", 2, lambda services: services.store.image("car.png", services.now())),
         ("dynamodb.GetItem", 2, lambda services: services.tokens.find(f"ilt_{12 * '0'}_{64 * '0'}")),
+        ("dynamodb.PutItem", 1, lambda services: services.state.put("n", "e", Recipe(), timedelta(1))),
         (
             "rekognition.DetectLabels",
             3,
             lambda services: services.rekognition.detect((Detector.LABELS,), IMAGE),
         ),
     ],
-    ids=["s3", "dynamodb", "tokens", "rekognition"],
+    ids=["s3", "dynamodb", "tokens", "state", "rekognition"],
 )
 def test_an_outage_is_met_with_a_few_attempts(
     endpoint: object, operation: str, attempts: int, call: Any
@@ -142,12 +153,14 @@ def test_an_outage_is_met_with_a_few_attempts(
 
 
 def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() -> None:
-    look = claim = commit = release = worst_case(PATIENCE)
+    look = claim = checksum = commit = release = worst_case(PATIENCE)
+    reuse = 5 * worst_case(STATE_PATIENCE)  # two reads before the detectors, a read and two writes after them
     s3: Any = PATIENCE
     download = worst_case(PATIENCE) + DOWNLOAD_SECONDS + s3.read_timeout
     detectors = worst_case(REKOGNITION_PATIENCE)  # side by side
 
-    assert look + claim + download + CONVERSION_SECONDS + detectors + commit + release < MIN_LABEL_TIMEOUT
+    prepare = look + claim + checksum + download + CONVERSION_SECONDS
+    assert prepare + reuse + detectors + commit + release < MIN_LABEL_TIMEOUT
 
 
 def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
@@ -175,9 +188,10 @@ def test_every_client_has_its_patience(endpoint: object) -> None:
 
     _ = services.labelling
 
-    adapters: Any = (services.bucket, services.store, services.rekognition)
+    adapters: Any = (services.bucket, services.store, services.rekognition, services.state)
     configs = [adapter._client.meta.config for adapter in adapters]
-    assert [(config.connect_timeout, config.read_timeout) for config in configs] == [(1, 3), (1, 3), (1, 9)]
+    patiences = [(config.connect_timeout, config.read_timeout) for config in configs]
+    assert patiences == [(1, 3), (1, 3), (1, 9), (1, 1)]
 
 
 def worst_case(patience: Any) -> float:

@@ -33,11 +33,12 @@ def test_the_stage_and_what_its_stack_made_are_enough() -> None:
         min_moderation_confidence=50.0,
         min_text_confidence=80.0,
         max_colors=10,
+        reuse="off",
         max_upload_bytes=104_857_600,
         max_pixels=100_000_000,
         upload_url_seconds=900,
         api_auth="open",
-        label_timeout_seconds=120,
+        label_timeout_seconds=140,
         log_level="INFO",
         aws_lambda_function_memory_size=2048,
     )
@@ -58,11 +59,12 @@ def test_every_setting_is_read() -> None:
         "MIN_MODERATION_CONFIDENCE": "70.5",
         "MIN_TEXT_CONFIDENCE": "0",
         "MAX_COLORS": "20",
+        "REUSE": "on",
         "MAX_UPLOAD_BYTES": "1048576",
         "MAX_PIXELS": "1000000",
         "UPLOAD_URL_SECONDS": "60",
         "API_AUTH": "token",
-        "LABEL_TIMEOUT_SECONDS": "130",
+        "LABEL_TIMEOUT_SECONDS": "145",
         "LOG_LEVEL": "DEBUG",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
         "PATH": "/bin",
@@ -83,11 +85,12 @@ def test_every_setting_is_read() -> None:
         min_moderation_confidence=70.5,
         min_text_confidence=0.0,
         max_colors=20,
+        reuse="on",
         max_upload_bytes=1_048_576,
         max_pixels=1_000_000,
         upload_url_seconds=60,
         api_auth="token",
-        label_timeout_seconds=130,
+        label_timeout_seconds=145,
         log_level="DEBUG",
         aws_lambda_function_memory_size=1024,
     )
@@ -134,7 +137,7 @@ def test_all_problems_are_in_one_message() -> None:
         "MAX_PIXELS must be a whole number from 1000000 to 100000000, not '1e6'; "
         "UPLOAD_URL_SECONDS must be a whole number from 60 to 900, not '901'; "
         "API_AUTH must be one of token, open, not 'key'; "
-        "LABEL_TIMEOUT_SECONDS must be a whole number from 120 to 150, not '1e3'; "
+        "LABEL_TIMEOUT_SECONDS must be a whole number from 140 to 150, not '1e3'; "
         "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'verbose'"
     )
 
@@ -207,6 +210,8 @@ def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) 
         ("MAX_PIXELS", "999999"),
         ("MODERATION", "quarantaine"),
         ("MODERATION", "Flag"),
+        ("REUSE", "yes"),
+        ("REUSE", "On"),
         ("MODERATION_LABELS", "Violence"),
         ("MODERATION_LABELS", ":80"),
         ("MODERATION_LABELS", "Violence:"),
@@ -215,7 +220,7 @@ def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) 
         ("MODERATION_LABELS", "Violence:nan"),
         ("MODERATION_LABELS", "Violence:80;Weapons:90"),
         ("UPLOAD_URL_SECONDS", "59"),
-        ("LABEL_TIMEOUT_SECONDS", "119"),
+        ("LABEL_TIMEOUT_SECONDS", "139"),
         ("LABEL_TIMEOUT_SECONDS", "151"),
         ("LOG_LEVEL", "debug"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "127"),
@@ -353,7 +358,7 @@ def test_a_conversion_leaves_the_function_what_it_needs_itself(memory: int, mega
 
 
 def test_a_lease_outlives_the_function() -> None:
-    assert replace(Settings.from_env(NAMED), label_timeout_seconds=120).lease_seconds == 130
+    assert replace(Settings.from_env(NAMED), label_timeout_seconds=140).lease_seconds == 150
 
 
 def test_settings_do_not_change() -> None:

@@ -43,7 +43,7 @@ def test_a_new_stage_has_all_that_it_needs() -> None:
         "environment_variables": {
             "STAGE": "dev",
             **{variable: OUTPUTS[output] for variable, output in RESOURCES.items()},
-            "LABEL_TIMEOUT_SECONDS": "120",
+            "LABEL_TIMEOUT_SECONDS": "140",
         },
         "lambda_functions": {
             handler: {
@@ -156,7 +156,7 @@ def test_writing_again_changes_nothing() -> None:
 
 
 def test_the_other_stages_stay() -> None:
-    others = {"local": {"lambda_timeout": 120}, "prod": {"odd": [1, {"deep": None}]}}
+    others = {"local": {"lambda_timeout": 140}, "prod": {"odd": [1, {"deep": None}]}}
 
     after = with_stage({**EMPTY, "stages": others}, "dev", OUTPUTS, SIZES, None)["stages"]
 
@@ -179,7 +179,7 @@ def test_the_functions_run_with_what_is_written() -> None:
             {"environment_variables": {"MIN_CONFIDENCE": "110"}},
             "MIN_CONFIDENCE must be a number from 0 to 100",
         ),
-        ({"lambda_timeout": 900}, "LABEL_TIMEOUT_SECONDS must be a whole number from 120 to 150, not '900'"),
+        ({"lambda_timeout": 900}, "LABEL_TIMEOUT_SECONDS must be a whole number from 140 to 150, not '900'"),
         ({"environment_variables": {"MAX_LABELS": 7}}, 'MAX_LABELS of the stage dev must be in quotes: "7"'),
         (
             {"environment_variables": ["MAX_LABELS"]},

@@ -16,7 +16,6 @@ from chalice import Chalice
 from chalicelib.model import image_id
 from chalicelib.notifications import keys_of
 from chalicelib.services import Services
-from chalicelib.settings import Settings
 from chalicelib.tokens import Scope
 from local_cloud import resources
 from local_cloud.endpoint import Endpoint
@@ -26,9 +25,9 @@ from ops.problems import Problem
 from tests.api_client import ApiClient
 from tests.lambda_events import context, received
 from tests.permissions import TEMPLATE, Guard, Policies, Used, policies_of, values_of
-from tests.pictures import ENCODERS, picture, quarters
+from tests.pictures import ENCODERS, UPRIGHT, picture, quarters
 from tests.rights import TRACING, Right, allows, covers, functions, grants, implied, lacking, unused
-from tests.scripted_rekognition import LABELS, ScriptedRekognition
+from tests.scripted_rekognition import LABELS, MODERATION, ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -91,12 +90,15 @@ class Deployment:
         self.app.label_queued_image(event, context())
 
     def label(self) -> None:
-        self.label_and_remove(self.deliver)
-        self.label_and_remove(self.deliver_by_the_queue)
+        self.label_and_remove(self.deliver, 1)
+        self.label_and_remove(self.deliver_by_the_queue, 2)
 
-    def label_and_remove(self, deliver: Callable[[], None]) -> None:
-        self.put("dog.png", picture("Dog 90", "Cat 80"))
-        self.put("dog.webp", ENCODERS["image/webp"](quarters()))
+    def label_and_remove(self, deliver: Callable[[], None], number: int) -> None:
+        """Pictures that nobody has seen before, by a model that nobody has seen before."""
+        answer = {"ModerationLabels": [], "ModerationModelVersion": str(number)}
+        self.rekognition.answers[MODERATION] = answer
+        self.put("dog.png", picture("Dog 90", f"Cat {80 + number}"))
+        self.put("dog.webp", ENCODERS["image/webp"](quarters(UPRIGHT[number:] + UPRIGHT[:number])))
         self.put("empty.png", b"")
         self.put("archived.png", picture("Dog 90"), storage_class="GLACIER")
         again = [*self.records]
@@ -109,7 +111,7 @@ class Deployment:
         deliver()
 
     def fail(self) -> None:
-        self.put("late.png", picture("Dog 90"))
+        self.put("late.png", picture("Late 90"))
         self.rekognition.failures[LABELS] += [(400, "AccessDeniedException")] * 2
         self.deliver()
         self.services.labelling_queue.ask_for("late.png")
@@ -151,8 +153,8 @@ class Deployment:
 
 
 @pytest.fixture
-def services(all_detectors: Settings, rekognition: ScriptedRekognition) -> Services:
-    return Services(all_detectors)
+def services(thrifty: Services) -> Services:
+    return thrifty
 
 
 @pytest.fixture

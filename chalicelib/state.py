@@ -1,0 +1,91 @@
+"""Adapter: the DynamoDB table `state`, of what the app remembers besides pictures.
+
+A row that has expired is no row, though DynamoDB shows it for up to two days more.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import ClientError
+from msgspec import ValidationError
+
+from chalicelib import rows
+from chalicelib.aws_errors import DYNAMODB, error_code, translated
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+class State:
+    """Every method raises AccessLost, Throttled or ServiceFailed when DynamoDB gives no answer."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], datetime]) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def get(self, name: str, entry: str, kind: type[T]) -> T | None:
+        """The row as it is now; None too for what another version of this code wrote in a way of its own."""
+        with translated(DYNAMODB):
+            item = self._client.get_item(
+                TableName=self._table, Key=rows.marshal(_key(name, entry)), ConsistentRead=True
+            ).get("Item")
+        row = rows.unmarshal(item) if item else None
+        if row is None or rows.is_expired(row, self._now()):
+            return None
+        try:
+            return rows.read(row, kind)
+        except ValidationError:
+            return None
+
+    def put(self, name: str, entry: str, value: "DataclassInstance", life: timedelta) -> None:
+        """Writes the row, which expires after so long, whatever stands there."""
+        row = {**_key(name, entry), **asdict(value), "expires_at": self._end(life)}
+        with translated(DYNAMODB):
+            self._client.put_item(TableName=self._table, Item=rows.marshal(row))
+
+    def set(self, name: str, entry: str, fields: Mapping[str, str], life: timedelta) -> None:
+        """Writes these fields of a row, which expires after so long, and leaves the others as they are."""
+        values = {f":{field}": value for field, value in fields.items()}
+        sets = ", ".join(f"#{field} = :{field}" for field in fields)
+        self._update(
+            Key=rows.marshal(_key(name, entry)),
+            UpdateExpression=f"SET {sets}, expires_at = :end",
+            ExpressionAttributeNames={f"#{field}": field for field in fields},
+            ExpressionAttributeValues=rows.marshal({**values, ":end": self._end(life)}),
+        )
+
+    def count(self, name: str, entry: str, limit: int, life: timedelta) -> bool:
+        """Adds one to the row's `count`; False if that would take it over the limit.
+
+        Where the answer is lost, it may have been added.
+        """
+        try:
+            self._update(
+                Key=rows.marshal(_key(name, entry)),
+                UpdateExpression="SET expires_at = :end ADD #count :one",
+                ConditionExpression="attribute_not_exists(#count) OR #count < :limit",
+                ExpressionAttributeNames={"#count": "count"},
+                ExpressionAttributeValues=rows.marshal({":one": 1, ":limit": limit, ":end": self._end(life)}),
+            )
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
+
+    def _update(self, **update: Any) -> None:
+        with translated(DYNAMODB):
+            self._client.update_item(TableName=self._table, **update)
+
+    def _end(self, life: timedelta) -> int:
+        return int((self._now() + life).timestamp())
+
+
+def _key(name: str, entry: str) -> dict[str, str]:
+    return {"name": name, "entry": entry}
