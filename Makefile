@@ -34,8 +34,8 @@ check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint,
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile --real-packages --cov --cov-report=term
 
-search: $(VENV)/installed  ## every order of events and every interleaving of two workers, in full: some minutes
-	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py
+search: $(VENV)/installed  ## every order of events, every interleaving of two workers, 10,000 requests: some minutes
+	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py tests/test_conformance.py
 
 format: $(VENV)/installed  ## let ruff set the code
 	$(BIN)/ruff format .

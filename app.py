@@ -5,7 +5,7 @@ from typing import Any
 from chalice import Chalice, Rate
 from chalice.app import AuthRequest, AuthResponse, CloudWatchEvent, Response
 
-from chalicelib import api, auth, log
+from chalicelib import api, auth, docs, headers, log, openapi
 from chalicelib.events import Messages, ObjectsChanged
 from chalicelib.queue import queue_name
 from chalicelib.services import Services
@@ -16,8 +16,10 @@ services = Services(settings)
 log.logger.setLevel(settings.log_level)
 
 app = Chalice(app_name="image-labeller", configure_logs=False)
+app.api.cors = headers.cors(settings.cors_origin)
 app.register_middleware(log.tell_requests_apart)
 app.register_middleware(api.log_request, "http")
+app.register_middleware(headers.Headers(app.api.cors), "http")
 app.register_middleware(api.uniform_answers, "http")
 app.register_middleware(auth.Door(app.routes, is_open=settings.api_auth == "open"), "http")
 
@@ -66,6 +68,22 @@ def health() -> Response:
     return Response({"status": "ok"})
 
 
+@app.route("/openapi.json", methods=["GET"])
+@auth.open_to_all
+@api.answers
+def describe() -> Response:
+    api.no_parameters(app.current_request)
+    return Response(openapi.document(app.current_request, app.routes, services.settings.max_upload_bytes))
+
+
+@app.route("/docs", methods=["GET"])
+@auth.open_to_all
+@api.answers
+def show_description() -> Response:
+    api.no_parameters(app.current_request)
+    return docs.page(openapi.document(app.current_request, app.routes, services.settings.max_upload_bytes))
+
+
 @app.route("/images", methods=["POST"], authorizer=by_token)
 @auth.require("upload")
 @api.answers
@@ -79,9 +97,9 @@ def create_upload() -> Response:
 @auth.require("read")
 @api.answers
 def list_images() -> Response:
-    query = api.Query(app.current_request, "status", "key", "limit", "cursor")
+    query = api.Query(app.current_request)
     if query.key is not None:
-        return api.lookup(services.store.image(query.key, services.now()))
+        return query.lookup(services.store.image(query.key, services.now()))
     return query.page(
         services.store.newest(query.statuses, query.after(api.BY_TIME), query.limit + 1, services.now())
     )
@@ -130,7 +148,7 @@ def get_image_label(image_id: str, label: str) -> Response:
 @auth.require("read")
 @api.answers
 def list_images_with_label(label: str) -> Response:
-    query = api.Query(app.current_request, "min_confidence", "limit", "cursor")
+    query = api.Query(app.current_request)
     least = query.min_confidence
     after = query.after(api.by_confidence(least))
     return query.page(services.store.showing(api.label_name(label), least, after, query.limit + 1))

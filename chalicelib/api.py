@@ -4,50 +4,43 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC
 from decimal import Decimal
 from functools import wraps
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 from chalice.app import MultiDict, Request, Response
 
-from chalicelib import log, model
+from chalicelib import contract, log, model
 from chalicelib.errors import Retryable
-from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Image, Label, Status, Summary, Upload
+from chalicelib.model import VISIBLE, Image, Status, Summary
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Listed, Position
 from chalicelib.uploads import ExpectedUpload
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Headers = Mapping[str, str]
 Forms = tuple[Callable[[str], bool], ...]  # for each part of a position, whether a text can be one
 
-MAX_LIMIT, DEFAULT_LIMIT = 100, 20
 MAX_BODY_BYTES = 64 * 1024  # the longest that POST /images can use, with every character escaped, is shorter
 MAX_METADATA = 2000  # characters; S3 takes 2 kB of names and values
 MAX_DETAIL = 500  # characters; a detail may name what was sent
 RETRY_AFTER_SECONDS = 2
 CHECKSUM_BYTES = 9
+BAD_CURSOR = "cursor was changed or belongs to another query; start again without it."
+EMPTY: Headers = {}
 HINTS = {HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "; send JSON with Content-Type: application/json"}
 
-WHOLE = re.compile(r"[1-9][0-9]{0,8}")
-NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?")  # float() also takes 1_0, 1e2, +5, nan and ' 5'
 CONFIDENCE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,30})?(E-[0-9]{1,2})?")  # a number that DynamoDB can hold
+DECODER = msgspec.json.Decoder(float_hook=lambda text: _number(float(text)))
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z~[0-9a-f]{8}")
-
-
-PATTERNS = {
-    "content_type": "image/ and a subtype, in lower case",
-    "sha256": "64 hexadecimal digits, in lower case",
-    "metadata": "names of a-z, 0-9 and -, at most 64 characters long, and values of printable ASCII"
-    " that neither begin nor end with a space",
-}
 
 
 class Problem(Exception):
@@ -60,14 +53,9 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        body = {
-            "type": "about:blank",
-            "title": self.status.phrase,
-            "status": self.status.value,
-            "detail": self.detail[:MAX_DETAIL],
-        }
-        headers = {"Content-Type": "application/problem+json", **self.headers}
-        return Response(body, status_code=self.status.value, headers=headers)
+        status = self.status
+        body = contract.Problem("about:blank", status.phrase, status.value, self.detail[:MAX_DETAIL])
+        return reply(body, status, {"Content-Type": "application/problem+json", **self.headers})
 
 
 class Unanswered(Response):  # type: ignore[misc]
@@ -118,12 +106,12 @@ def uniform_answers(event: Request, get_response: Callable[[Request], Response])
         status = HTTPStatus(response.status_code)
         detail = response.body["Message"] + HINTS.get(status, "")
         response = Problem(status, detail, response.headers).response()
-    response.headers = {
-        "Content-Type": "application/json",
-        "X-Content-Type-Options": "nosniff",
-        **response.headers,
-    }
+    response.headers = {"Content-Type": "application/json", **response.headers}
     return response
+
+
+def reply(body: msgspec.Struct, status: HTTPStatus = HTTPStatus.OK, headers: Headers = EMPTY) -> Response:
+    return Response(msgspec.to_builtins(body), dict(headers), status.value)
 
 
 def not_found(what: str) -> Problem:
@@ -153,49 +141,40 @@ def label_name(segment: str) -> str:
 
 
 class Query:
-    """The query string of a request, whose parameters are all known and given once."""
+    """The query string of a request, whose parameters are those that its route takes, given once."""
 
-    def __init__(self, request: Request, *names: str) -> None:
-        values = request.query_params or MultiDict({})
-        unknown = sorted(set(values) - {*names})
-        if unknown:
-            takes = f"takes {', '.join(names)}" if names else "takes no parameters"
-            raise bad_request(f"Unknown parameter {', '.join(map(repr, unknown))}; this route {takes}.")
-        self._values = {name: _single(name, values.getlist(name)) for name in values}
-        self._path = request.context["resourcePath"], request.uri_params or {}
+    def __init__(self, request: Request) -> None:
+        texts = request.query_params or MultiDict({})
+        takes = contract.OPERATIONS[request.method, request.path].query
+        if unknown := sorted(set(texts) - {*takes.__struct_fields__}):
+            raise bad_request(
+                f"Unknown parameter {', '.join(map(repr, unknown))}; this route {_taken(takes)}."
+            )
+        self._values = {name: _single(name, texts.getlist(name)) for name in texts}
+        self._path = request.path, request.uri_params or {}
+        self._asked = _converted(self._values, takes)
 
     @property
     def key(self) -> str | None:
-        """The one object key that is asked for, which leaves nothing to filter or to page."""
-        key = self._values.get("key")
-        if key is not None and len(self._values) > 1:
-            raise bad_request("key names one image, so no other parameter goes with it.")
-        if key is not None and not model.is_object_key(key):
-            raise bad_request(f"key must be an object key of 1 to {MAX_KEY_BYTES} bytes.")
-        return key
+        """The one object key that is asked for."""
+        key: str = self._asked.key or ""
+        if key and not model.is_object_key(key):
+            raise bad_request(f"key must be {contract.WORDS['key']}.")
+        return key or None
 
     @property
     def min_confidence(self) -> float:
-        text = self._values.get("min_confidence", "0")
-        if not NUMBER.fullmatch(text) or float(text) > 100:
-            raise bad_request("min_confidence must be a number from 0 to 100, such as 87.5.")
-        return float(text)
+        least: float = self._asked.min_confidence
+        return least
 
     @property
     def limit(self) -> int:
-        text = self._values.get("limit", str(DEFAULT_LIMIT))
-        if not WHOLE.fullmatch(text) or int(text) > MAX_LIMIT:
-            raise bad_request(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
-        return int(text)
+        limit: int = self._asked.limit
+        return limit
 
     @property
     def statuses(self) -> tuple[Status, ...]:
-        text = self._values.get("status")
-        if text is None:
-            return VISIBLE
-        if text not in VISIBLE:
-            raise bad_request(f"status must be one of {', '.join(VISIBLE)}.")
-        return (Status(text),)
+        return (Status(self._asked.status),) if self._asked.status else VISIBLE
 
     def after(self, forms: Forms) -> Position:
         """The position that the cursor carries, each part of which has its form; empty without a cursor."""
@@ -204,8 +183,14 @@ class Query:
             return ()
         position = _decode_cursor(cursor, self._fingerprint)
         if position is None or not _have_forms(position, forms):
-            raise bad_request("cursor was changed or belongs to another query; start again without it.")
+            raise bad_request(BAD_CURSOR)
         return position
+
+    def lookup(self, image: Image | None) -> Response:
+        """The image with the key, if it has the status; there is no page after it."""
+        self.after(())
+        found = [image.summary] if image and image.status in self.statuses else []
+        return list_of(found, None)
 
     def page(self, listed: Iterator[Listed]) -> Response:
         """As many as asked for, and a cursor if there are more."""
@@ -241,33 +226,16 @@ def _is_moment(text: str) -> bool:
 BY_TIME: Forms = (_is_moment,)
 
 
-class UploadRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What `POST /images` takes; all of it is optional."""
-
-    # (?!\n)$ ends a text in Python, whose $ leaves a line feed over, and in JSON Schema, which has no \Z.
-    filename: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
-    content_type: Annotated[str, msgspec.Meta(pattern=r"^image/[a-z0-9.+-]{1,50}(?!\n)$")] | None = None
-    size: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")] | None = None
-    metadata: dict[
-        Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,64}(?!\n)$")],
-        Annotated[str, msgspec.Meta(pattern=r"^[!-~]([ -~]*[!-~])?(?!\n)$")],
-    ] = {}
-
-    @property
-    def upload(self) -> Upload:
-        return Upload(self.content_type, self.size, self.sha256, self.metadata)
-
-
-def upload_request(request: Request, max_bytes: int) -> UploadRequest:
+def upload_request(request: Request, max_bytes: int) -> contract.UploadRequest:
     """The body of `POST /images`, which may be empty."""
     try:
         body = _body(request)
-        asked = msgspec.json.decode(body or b"{}", type=UploadRequest)
+        fields = DECODER.decode(body or b"{}")
         json.loads(body or b"{}", object_pairs_hook=_refuse_duplicates)
+        asked = msgspec.convert(fields, contract.UploadRequest)
     except msgspec.ValidationError as error:
         raise _unprocessable(_plain(str(error))) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad_request(f"The body must be one JSON object in UTF-8: {error}.") from error
     if asked.size is not None and asked.size > max_bytes:
         raise _unprocessable(f"size: a picture may have at most {max_bytes} bytes.")
@@ -276,29 +244,26 @@ def upload_request(request: Request, max_bytes: int) -> UploadRequest:
     return asked
 
 
-def lookup(image: Image | None) -> Response:
-    return list_of([image.summary] if image else [], None)
-
-
 def list_of(summaries: list[Summary], next_cursor: str | None) -> Response:
-    return Response({"items": [_summary(each) for each in summaries], "next_cursor": next_cursor})
+    return reply(contract.Images(items=[_summary(each) for each in summaries], next_cursor=next_cursor))
 
 
 def image(request: Request, an_image: Image) -> Response:
     """The whole answer, unless the client says that it has this very one."""
-    body = json.dumps({"image_id": model.image_id(an_image.source_file), **asdict(an_image)})
+    body = msgspec.json.encode(_about(contract.Image, an_image, an_image.source_file)).decode()
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}  # kept, and asked for each time
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if known & {etag, "*"}:
-        return Response("", {"ETag": etag}, HTTPStatus.NOT_MODIFIED)
-    return Response(body, {"ETag": etag})
+        return Response("", headers, HTTPStatus.NOT_MODIFIED)
+    return Response(body, headers)
 
 
 def label_of(an_image: Image, name: str) -> Response:
     wanted = model.label_key(name)
     for label in an_image.labels:
         if model.label_key(label.name) == wanted:
-            return Response(_label_of(an_image, label))
+            return reply(_about(contract.ImageLabel, label, an_image.source_file))
     if an_image.status is Status.LABELLED:
         raise not_found("This image has no such label.")
     raise not_found(f"This image has no such label; its status is {an_image.status}.")
@@ -306,18 +271,14 @@ def label_of(an_image: Image, name: str) -> Response:
 
 def expected_upload(upload: ExpectedUpload) -> Response:
     expires_at = upload.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    put = {"method": "PUT", **asdict(upload.presigned), "expires_at": expires_at}
-    body = {
-        **_names(upload.source_file),
-        "status": Status.AWAITING_UPLOAD,
-        "upload_url": upload.presigned.url,
-        "upload": put,
-    }
-    return Response(body, status_code=HTTPStatus.CREATED)
+    put = contract.Put("PUT", upload.presigned.url, upload.presigned.headers, expires_at)
+    names = _names(upload.source_file)
+    body = contract.ExpectedUpload(**names, status="awaiting_upload", upload_url=put.url, upload=put)
+    return reply(body, HTTPStatus.CREATED)
 
 
 def accepted(key: str) -> Response:
-    return Response(_names(key), status_code=HTTPStatus.ACCEPTED)
+    return reply(contract.Accepted(**_names(key)), HTTPStatus.ACCEPTED)
 
 
 def _unavailable() -> Problem:
@@ -348,7 +309,7 @@ def _token_of(request: Request | None) -> str | None:
 def _plain(error: str) -> str:
     """msgspec's message, with words for a pattern."""
     field = re.search(r"matching regex .* `\$\.(\w+)", error)
-    return f"{field[1]}: {PATTERNS[field[1]]}." if field else error
+    return f"{field[1]}: {contract.WORDS[field[1]]}." if field else error
 
 
 def _unprocessable(detail: str) -> Problem:
@@ -363,11 +324,30 @@ def _body(request: Request) -> bytes:
     return body
 
 
+def _number(value: float) -> float:
+    """To JSON Schema, 5.0 is an integer."""
+    return int(value) if value.is_integer() else value
+
+
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("a field is given twice")
     return fields
+
+
+def _taken(takes: type[msgspec.Struct]) -> str:
+    names = ", ".join(takes.__struct_fields__)
+    return f"takes {names}" if names else "takes no parameters"
+
+
+def _converted(values: Mapping[str, str], takes: type[msgspec.Struct]) -> Any:
+    try:
+        return msgspec.convert(values, takes, strict=False)
+    except msgspec.ValidationError as error:
+        name = str(error).rpartition("$.")[2].rstrip("`")
+        words = f"{name} must be {contract.WORDS[name]}."
+        raise bad_request(BAD_CURSOR if name == "cursor" else words) from error
 
 
 def _single(name: str, values: list[str]) -> str:
@@ -380,12 +360,13 @@ def _names(key: str) -> dict[str, str]:
     return {"image_id": model.image_id(key), "source_file": key}
 
 
-def _summary(summary: Summary) -> dict[str, Any]:
-    return {**_names(summary.source_file), **asdict(summary), "thumbnail_url": None}
+def _summary(summary: Summary) -> Any:
+    return _about(contract.Summary, summary, summary.source_file, thumbnail_url=None)
 
 
-def _label_of(an_image: Image, label: Label) -> dict[str, Any]:
-    return {**_names(an_image.source_file), **asdict(label)}
+def _about(kind: Any, known: Any, key: str, **more: Any) -> Any:
+    """An answer with all that is known of something, and which image it is about."""
+    return kind(**{**asdict(known), **_names(key)}, **more)  # msgspec passes over what is as by default
 
 
 def _encode_cursor(position: Position, fingerprint: bytes) -> str:

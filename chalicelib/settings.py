@@ -29,6 +29,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DETECTORS = ("labels", "moderation", "text", "properties")
 MODERATIONS = ("off", "flag")
 LOCAL = "local"  # the stage of the laptop, the only one whose API may be open to all
+ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 AUTHS = ("token", "open")
 REUSES = ("off", "on")
 # Rekognition's limits for filters: https://docs.aws.amazon.com/rekognition/latest/APIReference/API_GeneralLabelsSettings.html
@@ -77,6 +78,7 @@ class Settings:
     max_pixels: int = 100_000_000
     upload_url_seconds: int = 900
     api_auth: str = "token"
+    cors_origin: str = ""
     label_timeout_seconds: int = 140
     labelling_concurrency: int = 5
     log_level: str = "INFO"
@@ -122,6 +124,7 @@ class Settings:
             max_pixels=variables.whole("MAX_PIXELS", cls.max_pixels, 1_000_000, cls.max_pixels),
             upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
             api_auth=variables.auth("API_AUTH", cls.api_auth),
+            cors_origin=variables.origin("CORS_ORIGIN"),
             label_timeout_seconds=variables.whole(
                 "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, MIN_LABEL_TIMEOUT, MAX_LABEL_TIMEOUT
             ),
@@ -224,6 +227,14 @@ class _Variables:
         if wanted != "off":
             self.problems.append(f"{name}={wanted} needs moderation in DETECT")
         return wanted
+
+    def origin(self, name: str) -> str:
+        value = self.environ.get(name, "").strip()
+        if value and not ORIGIN.fullmatch(value):
+            self.problems.append(
+                f"{name} must be an origin, such as https://shop.example, or *, not {value!r}"
+            )
+        return value
 
     def auth(self, name: str, default: str) -> str:
         """Open is what a laptop is unless told otherwise, and what nothing else can be."""

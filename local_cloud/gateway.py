@@ -6,6 +6,7 @@ authorizer has said.
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -66,7 +67,7 @@ class _Refused(LocalGatewayException):  # type: ignore[misc]
     def __init__(self, kind: "GatewayResponseTypeType") -> None:
         response = RESPONSES[kind]
         headers = {
-            name.removeprefix(HEADER): value.strip("'")
+            name.removeprefix(HEADER): _new_id() if value == "context.requestId" else value.strip("'")
             for name, value in response["responseParameters"].items()
         }
         super().__init__(headers, response["responseTemplates"]["application/json"].encode())
@@ -111,6 +112,11 @@ class _Gateway(LocalGateway):  # type: ignore[misc]
         super().__init__(app, config)
         self._authorizer = _Authorizer(app, grants)
 
+    def _generate_lambda_event(self, method: str, path: str, headers: Any, body: bytes | None) -> Event:
+        event: Event = super()._generate_lambda_event(method, path, headers, body)
+        event["requestContext"]["requestId"] = _new_id()
+        return event
+
     def handle_request(self, method: str, path: str, headers: Any, body: bytes | None) -> Any:
         try:
             return super().handle_request(method, path, headers, body)
@@ -118,10 +124,20 @@ class _Gateway(LocalGateway):  # type: ignore[misc]
             raise _Refused("MISSING_AUTHENTICATION_TOKEN") from error
 
 
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
 class _Handler(ChaliceRequestHandler):  # type: ignore[misc]
     def __init__(self, gateway: _Gateway, *connection: Any) -> None:
         self.local_gateway = gateway
         BaseHTTPRequestHandler.__init__(self, *connection)
+
+    def __getattr__(self, name: str) -> Any:
+        """Takes every method there is: it is the app that refuses what a route lacks."""
+        if name.startswith("do_"):
+            return self.do_GET
+        raise AttributeError(name)
 
     def log_message(self, *_: object) -> None:
         """The app's own log tells what happened."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from chalicelib.api import RETRY_AFTER_SECONDS
 from chalicelib.auth import UNAUTHENTICATED
+from chalicelib.headers import EXPOSED, REQUEST_ID, SECURITY
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -57,7 +58,8 @@ def _response(status: HTTPStatus | None, title: str, detail: str) -> Response:
     quoted = detail if detail == _ITS_OWN_WORDS else json.dumps(detail)
     response: Response = {
         "responseParameters": {
-            f"gatewayresponse.header.{name}": f"'{value}'" for name, value in _headers(status).items()
+            f"gatewayresponse.header.{REQUEST_ID}": "context.requestId",
+            **{f"gatewayresponse.header.{name}": f"'{value}'" for name, value in _headers(status).items()},
         },
         # The type by which it finds a template; the type that it sends is a header.
         "responseTemplates": {"application/json": f'{json.dumps(problem)[:-1]}, "detail": {quoted}}}'},
@@ -69,15 +71,15 @@ def _response(status: HTTPStatus | None, title: str, detail: str) -> Response:
 
 def _headers(status: HTTPStatus | None) -> dict[str, str]:
     headers = {
+        **SECURITY,
         "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": ",".join(EXPOSED),
         "Content-Type": "application/problem+json",
-        "X-Content-Type-Options": "nosniff",
     }
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status in _PASSING:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        headers["Access-Control-Expose-Headers"] = "Retry-After"
     return headers
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from types import ModuleType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -62,9 +62,15 @@ class ApiClient:
             connection.request(method, raw_path + query, body or None, {**bearer, **(headers or {})})
             response = connection.getresponse()
             answer_headers = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, answer_headers, json.loads(response.read() or b"null"))
+            return Answer(response.status, answer_headers, _read(response))
         finally:
             connection.close()
+
+
+def _read(response: HTTPResponse) -> Any:
+    body = response.read()
+    is_json = "json" in (response.getheader("Content-Type") or "json")
+    return json.loads(body or b"null") if is_json else body.decode()
 
 
 def path(*segments: str) -> str:

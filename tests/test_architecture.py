@@ -16,7 +16,7 @@ from chalicelib.queue import queue_name
 from chalicelib.settings import Settings
 from tests.conftest import LOCAL, ROOT
 
-EDGE = {"api", "auth", "events"}
+EDGE = {"api", "auth", "docs", "events", "headers", "openapi"}
 USE_CASES = {
     "contents",
     "detection",
@@ -40,14 +40,28 @@ ADAPTERS = {
     "webhook",
 }
 PURE = {"model", "errors", "imaging", "settings", "stopwatch", "taxonomy"}
-SUPPORT = {"aws_errors", "callback_url", "decoding", "exchange", "log", "metrics", "notifications", "rows"}
+SUPPORT = {
+    "aws_errors",
+    "callback_url",
+    "contract",
+    "decoding",
+    "exchange",
+    "log",
+    "metrics",
+    "notifications",
+    "rows",
+}
 COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
 
 MAY_IMPORT = {
     "app": {"services", "settings", "log", "queue"} | EDGE,
     "services": ADAPTERS | USE_CASES | {"metrics", "model", "settings"},
-    "api": {"model", "errors", "log", "stopwatch", "store", "uploads"},
+    "api": {"contract", "model", "errors", "log", "stopwatch", "store", "uploads"},
     "auth": {"api", "log", "tokens"},
+    "contract": {"model"},
+    "docs": set(),
+    "headers": set(),
+    "openapi": {"auth", "contract", "headers"},
     "events": {"notifications", "queue"},
     "notifications": {"log", "model"},
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
@@ -125,6 +139,8 @@ def test_the_routes_are_these(app_module: ModuleType) -> None:
 
     assert routes == {
         ("GET", "/health"),
+        ("GET", "/openapi.json"),
+        ("GET", "/docs"),
         ("POST", "/images"),
         ("GET", "/images"),
         ("GET", "/images/{image_id}"),

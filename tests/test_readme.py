@@ -42,7 +42,7 @@ def spelled(default: Any) -> str:
     if isinstance(default, tuple):
         parts = (f"{each[0]}:{each[1]:g}" if isinstance(each, tuple) else each for each in default)
         return ", ".join(parts) or "none"
-    return f"{default:.9g}" if isinstance(default, int | float) else str(default)
+    return f"{default:.9g}" if isinstance(default, int | float) else str(default) or "none"
 
 
 def test_every_route_is_there(app_module: ModuleType) -> None:

@@ -38,6 +38,7 @@ def test_the_stage_and_what_its_stack_made_are_enough() -> None:
         max_pixels=100_000_000,
         upload_url_seconds=900,
         api_auth="open",
+        cors_origin="",
         label_timeout_seconds=140,
         log_level="INFO",
         aws_lambda_function_memory_size=2048,
@@ -64,6 +65,7 @@ def test_every_setting_is_read() -> None:
         "MAX_PIXELS": "1000000",
         "UPLOAD_URL_SECONDS": "60",
         "API_AUTH": "token",
+        "CORS_ORIGIN": "https://shop.example",
         "LABEL_TIMEOUT_SECONDS": "145",
         "LOG_LEVEL": "DEBUG",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
@@ -90,6 +92,7 @@ def test_every_setting_is_read() -> None:
         max_pixels=1_000_000,
         upload_url_seconds=60,
         api_auth="token",
+        cors_origin="https://shop.example",
         label_timeout_seconds=145,
         log_level="DEBUG",
         aws_lambda_function_memory_size=1024,
@@ -117,6 +120,7 @@ def test_all_problems_are_in_one_message() -> None:
         "MAX_PIXELS": "1e6",
         "UPLOAD_URL_SECONDS": "901",
         "API_AUTH": "key",
+        "CORS_ORIGIN": "shop.example",
         "LABEL_TIMEOUT_SECONDS": "1e3",
         "LOG_LEVEL": "verbose",
     }
@@ -137,6 +141,7 @@ def test_all_problems_are_in_one_message() -> None:
         "MAX_PIXELS must be a whole number from 1000000 to 100000000, not '1e6'; "
         "UPLOAD_URL_SECONDS must be a whole number from 60 to 900, not '901'; "
         "API_AUTH must be one of token, open, not 'key'; "
+        "CORS_ORIGIN must be an origin, such as https://shop.example, or *, not 'shop.example'; "
         "LABEL_TIMEOUT_SECONDS must be a whole number from 140 to 150, not '1e3'; "
         "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'verbose'"
     )
@@ -173,6 +178,8 @@ def test_a_blank_value_is_none(name: str, blank: str) -> None:
         ("UPLOAD_URL_SECONDS", "upload_url_seconds", "60", 60),
         ("UPLOAD_URL_SECONDS", "upload_url_seconds", "900", 900),
         ("LABEL_TIMEOUT_SECONDS", "label_timeout_seconds", "150", 150),
+        ("CORS_ORIGIN", "cors_origin", "*", "*"),
+        ("CORS_ORIGIN", "cors_origin", "http://localhost:8000", "http://localhost:8000"),
         ("LOG_LEVEL", "log_level", "ERROR", "ERROR"),
         ("STAGE", "stage", "d", "d"),
         ("STAGE", "stage", "d23456789012345", "d23456789012345"),
@@ -222,6 +229,10 @@ def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) 
         ("UPLOAD_URL_SECONDS", "59"),
         ("LABEL_TIMEOUT_SECONDS", "139"),
         ("LABEL_TIMEOUT_SECONDS", "151"),
+        ("CORS_ORIGIN", "https://shop.example/"),
+        ("CORS_ORIGIN", "https://shop.example, https://b.example"),
+        ("CORS_ORIGIN", "https://shop.example\nX: y"),
+        ("CORS_ORIGIN", "null"),
         ("LOG_LEVEL", "debug"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "127"),
         ("STAGE", "d234567890123456"),

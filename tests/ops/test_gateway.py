@@ -83,10 +83,11 @@ def test_a_page_of_another_origin_may_read_a_refusal(kind: str) -> None:
     assert sent(kind, "")[1]["Access-Control-Allow-Origin"] == "*"
 
 
-def test_each_header_is_a_constant() -> None:
+def test_each_header_is_a_constant_or_the_id_of_the_request() -> None:
     values = [value for each in RESPONSES.values() for value in each["responseParameters"].values()]
 
-    assert [value for value in values if (value[0], value[-1]) != ("'", "'")] == []
+    assert {value for value in values if (value[0], value[-1]) != ("'", "'")} == {"context.requestId"}
+    assert [value for value in values if "'" in value[1:-1]] == []
 
 
 def test_what_passes_says_when_to_come_back() -> None:
@@ -100,7 +101,7 @@ def test_what_passes_says_when_to_come_back() -> None:
         "QUOTA_EXCEEDED",
         "THROTTLED",
     }
-    assert sent("THROTTLED", "")[1]["Access-Control-Expose-Headers"] == "Retry-After"
+    assert "Retry-After" in sent("THROTTLED", "")[1]["Access-Control-Expose-Headers"].split(",")
 
 
 def test_a_request_without_a_token_is_told_how_to_send_one() -> None:

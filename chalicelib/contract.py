@@ -1,0 +1,186 @@
+"""What each route takes and answers.
+
+Requests are checked by these types, answers are made of them, and /openapi.json says what they say.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, get_type_hints
+
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+
+from chalicelib import model
+from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Upload
+
+MAX_LIMIT, DEFAULT_LIMIT = 100, 20
+
+# What must be so, in words that end the sentence "... must be".
+WORDS: Mapping[str, str] = {
+    "limit": f"a whole number from 1 to {MAX_LIMIT}",
+    "min_confidence": "a number from 0 to 100, such as 87.5",
+    "status": f"one of {', '.join(VISIBLE)}",
+    "key": f"an object key of 1 to {MAX_KEY_BYTES} bytes",
+    "cursor": "the next_cursor of the page before",
+    "content_type": "image/ and a subtype, in lower case",
+    "sha256": "64 hexadecimal digits, in lower case",
+    "metadata": "names of a-z, 0-9 and -, at most 64 characters long, and values of printable ASCII"
+    " that neither begin nor end with a space",
+}
+ABOUT: Mapping[str, str] = {
+    "image_id": "The object's key in base64url, without padding.",
+    "source_file": "The object's key.",
+    "status": "Where the picture stands.",
+    "reason": "Why there will be no labels, of a picture that has failed.",
+    "content_type": "What the bytes are, whatever the upload said.",
+    "labelled_at": "When the answer was written.",
+    "labels": "The surest first.",
+    "text": "Lines in the order of reading; null where DETECT does not ask for text.",
+    "moderation": "Null where DETECT does not ask for it.",
+    "properties": "Null where DETECT does not ask for them.",
+    "model_versions": "Of the model that each answer is from.",
+    "metadata": "What came with the upload.",
+    "reused_from": "The key whose answer this is, where no detector was asked.",
+    "top_labels": "The surest five.",
+    "thumbnail_url": "Reserved.",
+    "next_cursor": "For `cursor`, to ask for the next page; null on the last.",
+}
+
+VisibleStatus: Any = Literal[tuple(map(str, VISIBLE))]
+
+
+def described(name: str, kind: Any) -> Any:
+    return Annotated[kind, Meta(description=ABOUT[name])] if name in ABOUT else kind
+
+
+def about(name: str, known: type, **more: Any) -> Any:
+    """The type of an answer that says all that the model knows of something, and which image it is about."""
+    hints = get_type_hints(known, include_extras=True)
+    own = {field.name: hints[field.name] for field in fields(known)}
+    named = {"image_id": str, "source_file": str, **own, **more}
+    if "status" in named:
+        named["status"] = VisibleStatus
+    return defstruct(name, [(each, described(each, kind)) for each, kind in named.items()], module=__name__)
+
+
+class Nothing(Struct, forbid_unknown_fields=True, frozen=True):
+    """No parameters."""
+
+
+class Page(Struct, forbid_unknown_fields=True, frozen=True):
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description=WORDS["limit"])] = DEFAULT_LIMIT
+    cursor: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", description=WORDS["cursor"])] | UnsetType = UNSET
+
+
+class ImagesQuery(Page, frozen=True):
+    status: Annotated[VisibleStatus, Meta(description=WORDS["status"])] | UnsetType = UNSET
+    key: (
+        Annotated[str, Meta(min_length=1, max_length=MAX_KEY_BYTES, description=WORDS["key"])] | UnsetType
+    ) = UNSET
+
+
+class ShowingQuery(Page, frozen=True):
+    min_confidence: Annotated[float, Meta(ge=0, le=100, description=WORDS["min_confidence"])] = 0.0
+
+
+class UploadRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """What `POST /images` takes; all of it is optional."""
+
+    # (?!\n)$ ends a text in Python, whose $ leaves a line feed over, and in JSON Schema, which has no \Z.
+    filename: Annotated[str, Meta(max_length=1024)] | None = None
+    content_type: Annotated[str, Meta(pattern=r"^image/[a-z0-9.+-]{1,50}(?!\n)$")] | None = None
+    size: Annotated[int, Meta(ge=1)] | None = None
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")] | None = None
+    metadata: dict[
+        Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}(?!\n)$")],
+        Annotated[str, Meta(pattern=r"^[!-~]([ -~]*[!-~])?(?!\n)$")],
+    ] = {}
+
+    @property
+    def upload(self) -> Upload:
+        return Upload(self.content_type, self.size, self.sha256, self.metadata)
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong, and what to do (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok"] = "ok"
+
+
+class Accepted(Struct, frozen=True):
+    """It is under way."""
+
+    image_id: Annotated[str, Meta(description=ABOUT["image_id"])]
+    source_file: Annotated[str, Meta(description=ABOUT["source_file"])]
+
+
+class Put(Struct, frozen=True):
+    """The request that uploads the picture: with these headers, and before it expires."""
+
+    method: Literal["PUT"]
+    url: str
+    headers: Mapping[str, str]
+    expires_at: str
+
+
+class ExpectedUpload(Struct, frozen=True):
+    image_id: Annotated[str, Meta(description=ABOUT["image_id"])]
+    source_file: Annotated[str, Meta(description=ABOUT["source_file"])]
+    status: Literal["awaiting_upload"]
+    upload_url: str
+    upload: Put
+
+
+Image = about("Image", model.Image)
+Summary = about("Summary", model.Summary, thumbnail_url=str | None)
+ImageLabel = about("ImageLabel", model.Label)
+Images = defstruct(
+    "Images",
+    [("items", list[Summary]), ("next_cursor", described("next_cursor", str | None))],  # type: ignore[valid-type]
+    module=__name__,
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A route: what it is for, what it takes, and what it answers when all is well."""
+
+    summary: str
+    answer: Any
+    status: HTTPStatus = HTTPStatus.OK
+    media: str = "application/json"
+    query: type[Struct] = Nothing
+    body: type[Struct] | None = None
+    has_etag: bool = False  # and answers 304 to a client that has that very answer
+
+
+Route = tuple[str, str]  # method and path
+
+OPERATIONS: Mapping[Route, Operation] = {
+    ("GET", "/health"): Operation("Say that the API is there", Health),
+    ("GET", "/openapi.json"): Operation("This description", Mapping[str, Any]),
+    ("GET", "/docs"): Operation("This description, to read", str, media="text/html"),
+    ("POST", "/images"): Operation(
+        "Announce a picture, and get a URL to upload it with",
+        ExpectedUpload,
+        HTTPStatus.CREATED,
+        body=UploadRequest,
+    ),
+    ("GET", "/images"): Operation("List images, last changed first", Images, query=ImagesQuery),
+    ("GET", "/images/{image_id}"): Operation("Tell what is in a picture", Image, has_etag=True),
+    ("DELETE", "/images/{image_id}"): Operation("Delete a picture", Accepted, HTTPStatus.ACCEPTED),
+    ("POST", "/images/{image_id}/relabel"): Operation(
+        "Have a picture labelled again", Accepted, HTTPStatus.ACCEPTED
+    ),
+    ("GET", "/images/{image_id}/labels/{label}"): Operation("Tell of one label of an image", ImageLabel),
+    ("GET", "/labels/{label}/images"): Operation(
+        "List the images with a label, most confident first", Images, query=ShowingQuery
+    ),
+}
