@@ -97,7 +97,12 @@ def test_a_picture_whose_function_died_is_found_when_its_lease_is_over(stage: St
     stage.put(KEY)
     claim(stage)
 
-    found = [stage.recover(), stage.recover(timedelta(seconds=125)), stage.recover(timedelta(seconds=10))]
+    lease = timedelta(seconds=stage.services.settings.lease_seconds)
+    found = [
+        stage.recover(),
+        stage.recover(lease - timedelta(seconds=5)),
+        stage.recover(timedelta(seconds=10)),
+    ]
 
     assert found == [[], [], [KEY]]
     assert stage.status() == "queued"

@@ -12,6 +12,7 @@ from chalicelib.events import Messages
 from chalicelib.model import Outcome
 from chalicelib.queue import LONGEST_DELAY, Message
 from chalicelib.services import Services
+from chalicelib.settings import MIN_LABEL_TIMEOUT
 from chalicelib.slow_path import FIRST_DELAY, RECEIVES, SlowPath
 from tests.catalogue import Catalogue
 from tests.faults import answering, json_error, plan, xml_error
@@ -59,7 +60,7 @@ def next_message(services: Services, url: str) -> NextMessage:
 
 
 def all_the_time() -> int:
-    return 120_000
+    return MIN_LABEL_TIMEOUT * 1000
 
 
 def on_its_receive(number: int, message: Message) -> Message:
@@ -189,7 +190,7 @@ def test_a_function_short_of_time_hands_over_what_it_has_not_begun(
     put("second.png")
     slow_path = without_delay(services)
 
-    slow_path.first_try(["first.png", "second.png"], lambda: 119_999)
+    slow_path.first_try(["first.png", "second.png"], lambda: all_the_time() - 1)
 
     assert status_of(services, "first.png") == ("labelled", None)
     assert services.store.image("second.png", services.now()) is None
