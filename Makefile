@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OBJECTS := local_cloud/recognition/objects
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check search format deploy destroy named clean
+.PHONY: help run test check search prove format deploy destroy named clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -36,6 +36,9 @@ check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint,
 
 search: $(VENV)/installed  ## every order of events, every interleaving of two workers, 10,000 requests: some minutes
 	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py tests/test_conformance.py
+
+prove: $(VENV)/installed  ## 3,000 lives of the app in which anything goes wrong, and nothing may be lost: an hour and more
+	@$(BIN)/python -m bench.prove $(ARGS)
 
 format: $(VENV)/installed  ## let ruff set the code
 	$(BIN)/ruff format .

@@ -41,6 +41,7 @@ class ScriptedRekognition:
     failures: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     answers: dict[str, Any] = field(default_factory=dict)
     before: Callable[[str], object] = str
+    session: boto3.Session = field(default_factory=boto3.Session)
 
     def reset(self) -> None:
         self.calls.clear()
@@ -81,7 +82,7 @@ class ScriptedRekognition:
 
     @cached_property
     def _s3(self) -> "S3Client":
-        return boto3.client("s3")
+        return self.session.client("s3")
 
     def _noted(self, request: Any) -> Noted:
         if "Bytes" in request["Image"]:

@@ -1,0 +1,214 @@
+"""What may happen to a stage in a day, drawn by a seed, and what must be true of it afterwards."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from chalicelib.errors import Retryable
+from tests.crash_points import Crash
+from tests.reliability.stage import Stage
+
+KEYS = [f"{number:02} a+b.png" for number in range(20)]
+ACTS = 40
+# How time passes once all trouble is over: leases run out, messages come back, and each sweep has its turn.
+MINUTE = timedelta(minutes=1)
+CONVALESCENCE = [minutes * MINUTE for minutes in (3, 16, 16, 65, 125, 25 * 60, 16, 16)]
+
+
+@dataclass(frozen=True)
+class Weather:
+    """How likely it is that something happens to a call, or to an event."""
+
+    faults: float
+    deaths: float
+    interruptions: float
+
+    @classmethod
+    def drawn_by(cls, dice: Random) -> "Weather":
+        return cls(
+            faults=dice.choice((0.0, 0.05, 0.2, 0.5)),
+            deaths=dice.choice((0.0, 0.01, 0.05)),
+            interruptions=dice.choice((0.0, 0.05)),
+        )
+
+
+CALM = Weather(faults=0.0, deaths=0.0, interruptions=0.1)
+"""Events come twice, late and in any order, and functions get in each other's way; nothing else happens."""
+
+Act = Callable[[], object]
+
+
+@dataclass
+class Life:
+    stage: Stage
+    seed: int
+    is_calm: bool = False
+
+    def __post_init__(self) -> None:
+        self.dice = Random(f"life {self.seed}")
+        self.wishes = 0  # to have a version labelled that was labelled before
+        self._uploads = 0
+
+    def live(self) -> None:
+        weather = CALM if self.is_calm else Weather.drawn_by(self.dice)
+        self.stage.begin(self.seed, **vars(weather))
+        self.stage.troubles.meanwhile = self._interrupt
+        acts = self._calm_acts if self.is_calm else {**self._calm_acts, **self._rough_acts}
+        for key in KEYS:
+            self._upload(key)
+            self._act(acts)
+        for _ in range(ACTS):
+            self._act(acts)
+
+    def _act(self, acts: Mapping[Act, float]) -> None:
+        [act] = self.dice.choices(list(acts), list(acts.values()))
+        act()
+
+    @property
+    def _calm_acts(self) -> dict[Act, float]:
+        """With how often they happen."""
+        return {
+            self._overwrite: 4,
+            self._delete: 2,
+            self._deliver: 20,
+            self._duplicate: 4,
+            self._drop: 2,
+            self._pass_seconds: 6,
+            self._pass_minutes: 2,
+        }
+
+    @property
+    def _rough_acts(self) -> dict[Act, float]:
+        return {self._delete_latest_version: 1, self._relabel: 1, self._have_an_outage: 0.2}
+
+    def _interrupt(self) -> None:
+        """Others at work at the same time."""
+        self.dice.choice((self._overwrite, self._delete, self._deliver, self._duplicate))()
+        self.stage.work()
+
+    def _upload(self, key: str) -> None:
+        self._uploads += 1
+        self.stage.upload(key, "Always", f"Put{self._uploads}")
+
+    def _overwrite(self) -> None:
+        self._upload(self.dice.choice(KEYS))
+
+    def _delete(self) -> None:
+        self.stage.delete(self.dice.choice(KEYS))
+
+    def _delete_latest_version(self) -> None:
+        """For good, and be it a delete marker."""
+        key = self.dice.choice(KEYS)
+        for version in self.stage.versions(key)[:1]:
+            self.stage.delete_version(key, version)
+            self.wishes += 1  # what was labelled before may have to be labelled again
+
+    def _relabel(self) -> None:
+        self.wishes += 1
+        with suppress(Retryable, Crash):
+            self.stage.relabel(self.dice.choice(KEYS))
+
+    def _deliver(self) -> None:
+        self._with_an_event(self.stage.post.deliver)
+
+    def _duplicate(self) -> None:
+        self._with_an_event(self.stage.post.duplicate)
+
+    def _drop(self) -> None:
+        self._with_an_event(self.stage.post.drop)
+
+    def _with_an_event(self, do: Callable[[int], None]) -> None:
+        if self.stage.post.waiting:
+            do(self.dice.randrange(len(self.stage.post.waiting)))
+
+    def _pass_seconds(self) -> None:
+        self.stage.pass_time(timedelta(seconds=self.dice.uniform(0, 20)))
+
+    def _pass_minutes(self) -> None:
+        self.stage.pass_time(self.dice.uniform(1, 20) * MINUTE)
+
+    def _have_an_outage(self) -> None:
+        """Hours in which hardly anything gets through."""
+        faults, before = self.stage.troubles.faults, self.stage.troubles.faults.probability
+        faults.probability = 0.95
+        for _ in range(8):
+            self.stage.pass_time(16 * MINUTE)
+        faults.probability = before
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one life: the first four must be empty."""
+
+    seed: int
+    lost: dict[str, Any]  # the table does not say what the bucket does, and no message waits for anybody
+    astray: dict[str, Any]  # the label rows are not those of the image row
+    unhealed: dict[str, Any]  # and remains so after a redrive
+    wasteful: dict[Any, int]  # called more often than what went wrong explains
+    pictures: int
+    versions_and_detectors: int
+    calls: int
+    faults: int
+    lost_answers: int
+    deaths: int
+    dropped: int
+    given_up: int
+
+    @property
+    def is_fine(self) -> bool:
+        return not (self.lost or self.astray or self.unhealed or self.wasteful)
+
+
+def examined(stage: Stage, seed: int, *, is_calm: bool = False) -> Record:
+    """Lives through what this seed brings, and looks."""
+    life = Life(stage, seed, is_calm)
+    life.live()
+    _recover(stage)
+    lost, astray, dead = _lost(stage), _astray(stage), stage.dead_keys
+    if dead:
+        stage.redrive()
+        _recover(stage)
+    calls, troubles = stage.rekognition.calls, stage.troubles
+    return Record(
+        seed=seed,
+        lost=lost,
+        astray=astray,
+        unhealed=_lost(stage) | _astray(stage) | dict.fromkeys(stage.dead_keys, "dead again"),
+        wasteful=_wasteful(stage, life.wishes),
+        pictures=len({key for key, _ in stage.noted}),
+        versions_and_detectors=len(calls),
+        calls=calls.total(),
+        faults=len(troubles.faults.happened),
+        lost_answers=troubles.lost_answers,
+        deaths=troubles.died,
+        dropped=stage.post.dropped,
+        given_up=len(dead),
+    )
+
+
+def _recover(stage: Stage) -> None:
+    """All trouble ends, and so much time passes that nothing is left to do."""
+    stage.troubles.end()
+    stage.post.deliver_all()
+    for pause in CONVALESCENCE:
+        stage.pass_time(pause)
+
+
+def _lost(stage: Stage) -> dict[str, Any]:
+    said, expected, dead = stage.said(), stage.expected(), stage.dead_keys
+    return {
+        key: (said[key], expected[key]) for key in expected if said[key] != expected[key] and key not in dead
+    }
+
+
+def _astray(stage: Stage) -> dict[str, Any]:
+    return {key: said for key, said in stage.said().items() if said[2] != said[3]}
+
+
+def _wasteful(stage: Stage, wishes: int) -> dict[Any, int]:
+    """Whoever dies, or cannot write down what he was told, has somebody ask again."""
+    allowed = 1 + stage.troubles.wasted + wishes
+    return {what: times for what, times in stage.rekognition.calls.items() if times > allowed}

@@ -1,0 +1,283 @@
+"""The app's own functions over a stage in this process: no sockets, and time by hand."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from random import Random
+from types import ModuleType
+from typing import Any
+
+import boto3
+import moto.dynamodb.models as dynamodb_models
+import moto.s3.models as s3_models
+import moto.sqs.models as sqs_models
+import pytest
+from chalice.app import S3EventConfig, SQSEventConfig
+from moto.core import DEFAULT_ACCOUNT_ID
+
+from chalicelib.notifications import keys_of
+from chalicelib.queue import queue_name
+from chalicelib.rows import unmarshal
+from chalicelib.services import Services
+from chalicelib.settings import Settings
+from chalicelib.slow_path import SlowPath
+from chalicelib.store import Store
+from local_cloud import moto_patches, resources
+from local_cloud.clock import ManualClock
+from local_cloud.cloud import PROJECT, mappings_of
+from local_cloud.endpoint import Endpoint
+from local_cloud.functions import FailedEvent, FunctionSettings
+from local_cloud.pump import Pump
+from tests.conftest import settings_of
+from tests.direct import straight_to
+from tests.interception import Layer, intercept, sdk_waiting_by
+from tests.pictures import picture
+from tests.reliability.haste import hastened
+from tests.reliability.post import Post
+from tests.reliability.troubles import Troubles
+from tests.scripted_rekognition import ScriptedRekognition
+
+PAUSE = 0.2  # seconds that whoever backs off waits, since chance would not repeat
+NAME = "reliable"
+DETECTORS = ("labels", "moderation")
+
+
+@dataclass(frozen=True)
+class ServicesOnClock(Services):
+    """The app's services, but for their time and what they leave to chance."""
+
+    clock: ManualClock
+    layer: Layer
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def pause(self, _: float) -> None:
+        self.clock.sleep(PAUSE)
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        return intercept(boto3.Session(), self.layer)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.dynamodb, self.settings.images_table, self.pause)
+
+    @cached_property
+    def slow_path(self) -> SlowPath:
+        return replace(super().slow_path, random=Random(0))
+
+
+@dataclass
+class Stage:
+    """What the app has on AWS, and what users, S3 and Lambda do with it."""
+
+    app_module: ModuleType
+    services: ServicesOnClock
+    troubles: Troubles
+    rekognition: ScriptedRekognition
+    clock: ManualClock
+    endpoint: Endpoint
+    session: boto3.Session
+    outputs: Mapping[str, str]
+    noted: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # by key and version
+    given_up: list[FailedEvent] = field(default_factory=list)
+
+    def begin(self, seed: int, **probabilities: float) -> None:
+        """Everything is empty, and chance as this seed has it."""
+        self._empty()
+        self.troubles.begin(seed, **probabilities)
+        self.services.slow_path.random.seed(seed)
+        self.rekognition.reset()
+        self.noted.clear()
+        self.pump = self._make_pump()
+        self.post = Post(self.pump.accept)
+        self.endpoint.on_object_event = self.post.take
+
+    def upload(self, key: str, *labels: str) -> str:
+        body = picture(*(f"{label} 90" for label in labels))
+        version: str = self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)["VersionId"]
+        self.noted[key, version] = sorted(labels)
+        return version
+
+    def delete(self, key: str) -> None:
+        self._s3.delete_object(Bucket=self.bucket, Key=key)
+
+    def delete_version(self, key: str, version: str) -> None:
+        self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+
+    def versions(self, key: str) -> list[str]:
+        """Of a key, markers included, the latest first."""
+        listed = self._s3.list_object_versions(Bucket=self.bucket, Prefix=key)
+        entries = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
+        ordered = sorted(entries, key=lambda each: each["LastModified"], reverse=True)
+        return [each["VersionId"] for each in ordered if each["Key"] == key]
+
+    def relabel(self, key: str) -> None:
+        """As the API does, whose caller tries again what failed."""
+        self.services.relabelling.ask(key)
+
+    def pass_time(self, by: timedelta) -> None:
+        """So much time passes, and then all that is due is done."""
+        self.clock.advance(by)
+        self.work()
+
+    def work(self) -> None:
+        self.pump.drain()
+        self._keep_what_was_given_up()
+
+    def redrive(self) -> None:
+        """What stands in the dead-letter queue gets back on its queue."""
+        for message in self.dead_letters():
+            self._sqs.send_message(QueueUrl=self.services.settings.labelling_queue_url, MessageBody=message)
+        self._queue("labelling-dead-letters")._messages.clear()
+
+    def dead_letters(self) -> list[str]:
+        return [message.body for message in self._queue("labelling-dead-letters")._messages]
+
+    @property
+    def dead_keys(self) -> set[str]:
+        bodies = map(json.loads, self.dead_letters())
+        return {key for body in bodies for key in keys_of(body.get("requestPayload", body))}
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is on its way to a function."""
+        return not self._queue("labelling")._messages and not self.post.waiting
+
+    @property
+    def bucket(self) -> str:
+        return self.services.settings.images_bucket
+
+    def said(self) -> dict[str, Any]:
+        """By key: version, status and labels of its image row, and the names that its label rows carry."""
+        rows = self._rows()
+        images = {row["source_file"]: row for row in rows if row["entry"] == "image"}
+        named: dict[str, list[str]] = {}
+        for row in rows:
+            if row["entry"].startswith("label#"):
+                named.setdefault(row["source_file"], []).append(row["label_name"])
+        return {
+            key: (*_image(images.get(key)), sorted(named.get(key, [])))
+            for key in {*images, *named, *(key for key, _ in self.noted)}
+        }
+
+    def expected(self) -> dict[str, Any]:
+        """The same, as the versions in the bucket have it."""
+        listed = self._s3.list_object_versions(Bucket=self.bucket).get("Versions", [])
+        current = {each["Key"]: each["VersionId"] for each in listed if each["IsLatest"]}
+        expected: dict[str, Any] = {}
+        for key, _ in self.noted:
+            labels = self.noted.get((key, current.get(key, "")))
+            expected[key] = (
+                (None, None, [], []) if labels is None else (current[key], "labelled", labels, labels)
+            )
+        return expected
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """From moto's own store: a Scan takes as long as a picture."""
+        items = self._table(self.services.settings.images_table).all_items()
+        return [unmarshal(item.to_json()["Attributes"]) for item in items]
+
+    def _keep_what_was_given_up(self) -> None:
+        """As the destination of failed events does, that `finish` sets."""
+        failed = [
+            event for event in self.pump.failed_events if event.function_name.endswith("uploaded_image")
+        ]
+        self.pump.failed_events.clear()
+        self.given_up += failed
+        for event in failed:
+            body = {
+                "version": "1.0",
+                "requestContext": {"condition": event.condition},
+                "requestPayload": event.event,
+            }
+            self._sqs.send_message(
+                QueueUrl=self.outputs["LabellingDeadLettersUrl"], MessageBody=json.dumps(body)
+            )
+
+    def _make_pump(self) -> Pump:
+        app = self.app_module.app
+        timeout = self.services.settings.label_timeout_seconds
+        return Pump(
+            app,
+            self.session,
+            endpoint_url="http://127.0.0.1:4566",
+            stage=NAME,
+            clock=self.clock,
+            functions=dict.fromkeys(app.handler_map, FunctionSettings(timeout)),
+            mappings=mappings_of(app, self.outputs),
+        )
+
+    def _empty(self) -> None:
+        for table in (self.services.settings.images_table, self.services.settings.state_table):
+            self._table(table).items.clear()
+            if shard := self._table(table).stream_shard:
+                shard.items.clear()
+        s3_models.s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[self.bucket].keys.clear()
+        for name in ("labelling", "labelling-dead-letters"):
+            self._queue(name)._messages.clear()
+
+    def _table(self, name: str) -> Any:
+        return dynamodb_models.dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].tables[name]
+
+    def _queue(self, name: str) -> Any:
+        queues = sqs_models.sqs_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].queues
+        return queues[f"image-labeller-{NAME}-{name}"]
+
+    @cached_property
+    def _s3(self) -> Any:
+        return self.session.client("s3")
+
+    @cached_property
+    def _sqs(self) -> Any:
+        return self.session.client("sqs")
+
+
+def _image(row: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    if row is None or row["status"] == "removed":
+        return None, None, []
+    return row.get("version_id"), row["status"], sorted(label["name"] for label in row.get("labels", []))
+
+
+@contextmanager
+def open_stage(app_module: ModuleType) -> Iterator[Stage]:
+    """A stage by the project's own template, which the app's triggers are turned to meanwhile."""
+    clock = ManualClock()
+    rekognition = ScriptedRekognition()
+    endpoint = Endpoint(rekognition=rekognition)
+    session = intercept(boto3.Session(), straight_to(endpoint))
+    rekognition.session = session
+    outputs = resources.create(session, NAME, PROJECT / ".chalice/resources.yaml")
+    troubles = Troubles(straight_to(endpoint), clock)
+    settings = replace(settings_of(NAME, outputs), detect=DETECTORS)
+    services = ServicesOnClock(settings, clock, troubles)
+    with pytest.MonkeyPatch.context() as patch, moto_patches.follow(clock), sdk_waiting_by(services.pause):
+        patch.setattr(app_module, "services", services)
+        _turn(app_module, settings, patch)
+        with hastened(), _silence():
+            yield Stage(app_module, services, troubles, rekognition, clock, endpoint, session, outputs)
+
+
+def _turn(app_module: ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    """What triggers the functions was named when the app was imported."""
+    for config in app_module.app.event_sources:
+        match config:
+            case S3EventConfig():
+                patch.setattr(config, "bucket", settings.images_bucket)
+            case SQSEventConfig():
+                patch.setattr(config, "queue", queue_name(settings.labelling_queue_url))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Thousands of faults would be told in as many lines."""
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

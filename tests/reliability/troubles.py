@@ -1,0 +1,105 @@
+"""What stands between the app's functions and AWS: faults, deaths, and what others do meanwhile."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from random import Random
+
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+
+from local_cloud.clock import ManualClock
+from tests.crash_points import Crash
+from tests.interception import Call, Layer
+from tests.random_faults import Fault, RandomFaults
+
+# Seconds, as services.py has them; to have DynamoDB, S3 or SQS do something takes a hundredth of one.
+READ_TIMEOUT = {"rekognition": 9}
+USUAL_READ_TIMEOUT, CONNECT_TIMEOUT = 3, 1
+CALL_SECONDS = 0.01
+
+
+def nothing() -> None:
+    """What others do unless told otherwise."""
+
+
+@dataclass
+class Troubles:
+    """A layer in which each call takes its time, and may find a fault, death, or the world changed.
+
+    What happens to the n-th call of an operation follows from the seed, as in RandomFaults.
+    """
+
+    below: Layer
+    clock: ManualClock
+    faults: RandomFaults = field(init=False)
+    deaths: float = 0.0
+    interruptions: float = 0.0
+    meanwhile: Callable[[], None] = nothing
+    died: int = 0
+    _seed: int = 0
+    _seen: Counter[str] = field(default_factory=Counter)
+    _is_interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, seed: int, faults: float = 0.0, deaths: float = 0.0, interruptions: float = 0.0) -> None:
+        """From the start again, with these probabilities for each call."""
+        self.faults = RandomFaults(self.below, seed, faults)
+        self.deaths, self.interruptions = deaths, interruptions
+        self.died = 0
+        self._seed = seed
+        self._seen.clear()
+
+    def end(self) -> None:
+        self.faults.probability = self.deaths = self.interruptions = 0.0
+
+    @property
+    def wasted(self) -> int:
+        """How often something went wrong that may have cost an answer of Rekognition's."""
+        return self.died + len(self.faults.happened)
+
+    @property
+    def lost_answers(self) -> int:
+        return sum(fault is Fault.LOST_ANSWER for _, fault in self.faults.happened)
+
+    def __call__(self, call: Call) -> AWSResponse:
+        self._seen[str(call)] += 1
+        dice = Random(f"trouble {self._seed} {call} {self._seen[str(call)]}")
+        self.clock.sleep(CALL_SECONDS)
+        if dice.random() < self.interruptions:
+            self._interrupt()
+        dies = dice.random() < self.deaths
+        if dies and dice.random() < 0.5:
+            self._die()
+        answer = self._send(call)
+        if dies:
+            self._die()
+        return answer
+
+    def _send(self, call: Call) -> AWSResponse:
+        try:
+            return self.faults(call)
+        except ReadTimeoutError:
+            self.clock.sleep(READ_TIMEOUT.get(call.service, USUAL_READ_TIMEOUT))
+            raise
+        except ConnectTimeoutError:
+            self.clock.sleep(CONNECT_TIMEOUT)
+            raise
+
+    def _interrupt(self) -> None:
+        """Others act, in their own name, and no deeper: what they do is not interrupted."""
+        if self._is_interrupted or threading.current_thread() is not threading.main_thread():
+            return
+        self._is_interrupted = True
+        try:
+            Context().run(self.meanwhile)
+        finally:
+            self._is_interrupted = False
+
+    def _die(self) -> None:
+        self.died += 1
+        raise Crash
