@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chalicelib.bucket import Bucket
 from chalicelib.contents import Contents
 from chalicelib.conversion import Converter
+from chalicelib.daily_limit import DailyLimit
 from chalicelib.errors import LabellerError, ObjectUnavailable, PictureRefused
 from chalicelib.imaging import inspect, is_readable_as_it_is, refusal
 from chalicelib.metrics import Metrics
@@ -44,6 +45,7 @@ class Detection:
     max_pixels: int
     flagging: Mapping[str, float]  # the least confidence for each name of the taxonomy
     reuse: Reuse | None
+    limit: DailyLimit | None
 
     @property
     def recipe(self) -> Recipe:
@@ -52,7 +54,7 @@ class Detection:
     def detect(self, found: StoredObject, before: Claim, watch: Stopwatch) -> Detected:
         """Asks every detector that has not answered yet, and keeps what those say that answer.
 
-        A failure is PictureRefused, what Rekognition, S3 and their clients raise, or a bug.
+        A failure is PictureRefused, Deferred, what Rekognition, S3 and their clients raise, or a bug.
         """
         known = before.known(found.version, self.recipe.fingerprint)
         try:
@@ -92,10 +94,17 @@ class Detection:
     def _ask(self, known: Partial, contents: Contents, watch: Stopwatch) -> Detected:
         calls = calls_for(self.recipe.detectors - known.findings.told)
         image = self._image(contents)
+        known = self._counted(known)
         with ThreadPoolExecutor(MAX_CALLS) as pool:
             answers = {call: pool.submit(self._call, call, image, watch) for call in calls}
         findings, failure = self._gathered(known.findings, answers, watch)
         return Detected(replace(known, findings=findings), failure)
+
+    def _counted(self, known: Partial) -> Partial:
+        if self.limit is None or known.is_counted:
+            return known
+        self.limit.count()
+        return replace(known, is_counted=True)
 
     def _image(self, contents: Contents) -> "ImageTypeDef":
         found = contents.found

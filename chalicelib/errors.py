@@ -27,6 +27,10 @@ class CallbackUnresolved(CallbackRefused):
     """The host has no address, which the owner of its name may change."""
 
 
+class Deferred(LabellerError):
+    """The picture's turn comes another day, without anybody's trying."""
+
+
 class Retryable(LabellerError):
     """A service is the cause, and a later try may succeed."""
 

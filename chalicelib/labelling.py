@@ -14,6 +14,7 @@ from chalicelib.detection import Detected, Detection
 from chalicelib.errors import (
     AccessLost,
     Contended,
+    Deferred,
     ObjectUnavailable,
     PictureRefused,
     Retryable,
@@ -108,6 +109,9 @@ class Labelling:
         self, found: StoredObject, run: str, before: Claim, watch: Stopwatch, is_last_try: bool
     ) -> Result | Claim:
         detected = self.detection.detect(found, before, watch)
+        if isinstance(detected.failure, Deferred):
+            self.store.release(found.key, run, before, detected.known, self.now(), Status.DEFERRED)
+            return Result(Outcome.DEFERRED)
         try:
             answer = _answer(found, detected)
             committed = self.store.commit(

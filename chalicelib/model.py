@@ -59,6 +59,7 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     IN_PROGRESS = "in_progress"
     SUPERSEDED = "superseded"
+    DEFERRED = "deferred"
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ class Partial:
     recipe: str
     findings: Findings
     reused_from: str | None = None
+    is_counted: bool = False  # as one of a day's pictures
 
 
 @dataclass(frozen=True)
@@ -284,9 +286,11 @@ class Claim:
         return not self.finished and self.version == version and now < self.lease_until
 
     def known(self, version: str, recipe: str) -> Partial:
-        """What need not be asked again."""
-        if self.partial is None or (self.partial.version, self.partial.recipe) != (version, recipe):
+        """What need not be asked again, by this recipe, nor counted again, by whatever recipe."""
+        if self.partial is None or self.partial.version != version:
             return Partial(version, recipe, Findings())
+        if self.partial.recipe != recipe:
+            return Partial(version, recipe, Findings(), is_counted=self.partial.is_counted)
         return self.partial
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from chalicelib import log
 from chalicelib.bucket import Bucket, Entry
 from chalicelib.cursors import Cursor, Cursors
+from chalicelib.daily_limit import DailyLimit
 from chalicelib.errors import Retryable
 from chalicelib.model import Status
 from chalicelib.queue import LabellingQueue
@@ -35,6 +36,7 @@ class Recovery:
     store: Store
     cursors: Cursors
     queue: LabellingQueue
+    limit: DailyLimit | None
     now: Callable[[], datetime]
     lease: timedelta
 
@@ -62,13 +64,19 @@ class Recovery:
             "died_at_work": lambda: self._take_up(Status.PROCESSING, self.lease, Status.QUEUED),
             "died_at_quarantine": lambda: self._take_up(Status.QUARANTINING, self.lease, Status.QUARANTINING),
             "forgotten": lambda: self._take_up(Status.QUEUED, QUEUED_FOR, Status.QUEUED),
+            "deferred": self._take_up_deferred,
             "unheard_of": self._sweep_bucket,
             **{f"gone_{status}": lambda status=status: self._sweep_rows(status) for status in WITH_OBJECTS},  # type: ignore[misc]
         }
 
-    def _take_up(self, status: Status, patience: timedelta, then: Status) -> int:
+    def _take_up_deferred(self) -> int:
+        """As many as the day has room for. What the day has no room for in the end is deferred once more."""
+        left = self.limit.left() if self.limit else MOST_ROWS
+        return self._take_up(Status.DEFERRED, timedelta(0), Status.QUEUED, min(left, MOST_ROWS))
+
+    def _take_up(self, status: Status, patience: timedelta, then: Status, most: int = MOST_ROWS) -> int:
         """Asks for what has had this status for too long, each once and not again in the next run."""
-        overdue = self.store.unchanged_since(status, self.now() - patience, MOST_ROWS)
+        overdue = self.store.unchanged_since(status, self.now() - patience, most) if most else []
         for row in overdue:
             self.queue.ask_for(row.source_file)
             self.store.touch(row, then, self.now())

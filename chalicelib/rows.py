@@ -146,7 +146,9 @@ def label_rows(found: StoredObject, answer: Answer, now: datetime) -> Iterator[d
 
 
 def partial_fields(partial: Partial | None) -> dict[str, Any]:
-    return {"partial": asdict(partial) if partial and partial.findings.told else None}
+    if partial and (partial.findings.told or partial.is_counted):
+        return {"partial": asdict(partial)}
+    return {"partial": None}
 
 
 def read_claim(row: Row) -> Claim:

@@ -11,6 +11,7 @@ from botocore.config import Config
 from chalicelib.bucket import Bucket
 from chalicelib.conversion import Converter
 from chalicelib.cursors import Cursors
+from chalicelib.daily_limit import DailyLimit
 from chalicelib.detection import Detection
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
@@ -118,7 +119,13 @@ class Services:
             settings.max_pixels,
             settings.flagging,
             Reuse(self.state) if settings.reuse == "on" else None,
+            self.daily_limit,
         )
+
+    @cached_property
+    def daily_limit(self) -> DailyLimit | None:
+        limit = self.settings.daily_image_limit
+        return DailyLimit(self.state, limit, self.now) if limit else None
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -143,6 +150,7 @@ class Services:
             self.store,
             Cursors(self.dynamodb, self.settings.state_table),
             self.labelling_queue,
+            self.daily_limit,
             self.now,
             timedelta(seconds=self.settings.lease_seconds),
         )

@@ -74,6 +74,7 @@ class Settings:
     min_text_confidence: float = 80.0
     max_colors: int = 10
     reuse: str = "off"
+    daily_image_limit: int = 0  # for none
     max_upload_bytes: int = 100 * MEGABYTE
     max_pixels: int = 100_000_000
     upload_url_seconds: int = 900
@@ -118,6 +119,7 @@ class Settings:
             min_text_confidence=variables.number("MIN_TEXT_CONFIDENCE", cls.min_text_confidence, 0, 100),
             max_colors=variables.whole("MAX_COLORS", cls.max_colors, 1, 20),
             reuse=variables.choice("REUSE", cls.reuse, REUSES),
+            daily_image_limit=variables.whole("DAILY_IMAGE_LIMIT", cls.daily_image_limit, 0, 10_000_000),
             max_upload_bytes=variables.whole(
                 "MAX_UPLOAD_BYTES", cls.max_upload_bytes, MEGABYTE, cls.max_upload_bytes
             ),

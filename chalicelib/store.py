@@ -122,14 +122,22 @@ class Store:
         """Marks the row, if it still is as it was read, so that whoever read it before has to look again."""
         return self._change(source_file, {"fence": token}, _as_read(row), mark="fence")
 
-    def release(self, source_file: str, run: str, row: Claim, partial: Partial, now: datetime) -> None:
+    def release(
+        self,
+        source_file: str,
+        run: str,
+        row: Claim,
+        partial: Partial,
+        now: datetime,
+        status: Status = Status.QUEUED,
+    ) -> None:
         """Ends our lease, so that the next try need not wait for it, and keeps what need not be asked again.
 
         The row is as it was before we claimed it. One that is another run's by now stays as it is, and so
         does what we have committed without hearing of it.
         """
         change = {
-            **rows.status_fields(source_file, Status.QUEUED, now),
+            **rows.status_fields(source_file, status, now),
             "run": run,
             "lease_until": 0,
             **rows.partial_fields(partial),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import boto3
 import botocore.session
 import pytest
+from botocore.config import Config
 from hypothesis import settings as hypothesis_settings
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,7 @@ os.environ.update(LOCAL, API_AUTH="token")  # app.py reads the environment when 
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 os.environ.pop("AWS_PROFILE", None)
 
-from chalicelib.services import PATIENCE, Services  # noqa: E402
+from chalicelib.services import STATE_PATIENCE, Services  # noqa: E402
 from chalicelib.settings import DETECTORS, RESOURCES, Settings  # noqa: E402
 from local_cloud import resources  # noqa: E402
 from local_cloud.endpoint import Endpoint  # noqa: E402
@@ -106,7 +107,7 @@ def thrifty(all_detectors: Settings, rekognition: ScriptedRekognition, unhurried
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives the table `state` the time that a busy machine takes for it."""
-    monkeypatch.setattr("chalicelib.services.STATE_PATIENCE", PATIENCE)
+    monkeypatch.setattr("chalicelib.services.STATE_PATIENCE", STATE_PATIENCE.merge(Config(read_timeout=30)))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.conftest import LOCAL, ROOT
 EDGE = {"api", "auth", "docs", "events", "headers", "openapi"}
 USE_CASES = {
     "contents",
+    "daily_limit",
     "detection",
     "labelling",
     "recovery",
@@ -67,7 +68,9 @@ MAY_IMPORT = {
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
     "contents": {"bucket", "model"},
     "reuse": {"contents", "errors", "log", "model", "state"},
-    "detection": ADAPTERS | COMMON | {"contents", "reuse"},
+    "daily_limit": {"errors", "state"},
+    "recovery": ADAPTERS | COMMON | {"daily_limit"},
+    "detection": ADAPTERS | COMMON | {"contents", "daily_limit", "reuse"},
     "labelling": ADAPTERS | COMMON | {"detection"},
     "slow_path": COMMON | {"labelling", "queue"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},

@@ -346,6 +346,17 @@ def test_what_is_known_of_a_version_need_not_be_asked_again(
     assert claim.known(version, recipe) == Partial(version, recipe, known)
 
 
+@pytest.mark.parametrize(
+    ("version", "recipe", "is_counted"),
+    [("v1", "today's", True), ("v1", "another", True), ("v2", "today's", False)],
+    ids=["same version", "other question", "other version"],
+)
+def test_a_version_is_counted_once_whatever_is_asked(version: str, recipe: str, is_counted: bool) -> None:
+    claim = Claim("r1", None, "v1", 0, (), partial=Partial("v1", "today's", KNOWN, is_counted=True))
+
+    assert claim.known(version, recipe).is_counted is is_counted
+
+
 def test_nothing_is_known_of_what_nobody_has_looked_at() -> None:
     assert Claim("r1", None, "v1", 0, ()).known("v1", "today's") == Partial("v1", "today's", Findings())
 

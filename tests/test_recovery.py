@@ -11,6 +11,7 @@ from chalicelib.errors import AccessLost
 from chalicelib.events import Messages
 from chalicelib.model import Outcome, Upload
 from chalicelib.services import Services
+from chalicelib.settings import Settings
 from tests.catalogue import Catalogue
 from tests.faults import json_error, plan, xml_error
 from tests.lambda_events import received
@@ -50,7 +51,9 @@ class Stage:
     def recover(self, after: timedelta = timedelta(0)) -> list[str]:
         """The keys that a run finds so much later, each as often as it asks for it."""
         self.passed += after
-        replace(self.services.recovery, now=self.now).run()
+        recovery = self.services.recovery
+        limit = recovery.limit and replace(recovery.limit, now=self.now)
+        replace(recovery, now=self.now, limit=limit).run()
         return sorted(self._asked_for())
 
     def _asked_for(self) -> Iterable[str]:
@@ -135,6 +138,59 @@ def test_a_picture_whose_message_got_lost_is_found_after_hours(
 
     assert found == [[], [KEY]]
     assert stage.status() == "queued"
+
+
+@pytest.fixture
+def limited(settings: Settings, s3: "S3Client", rekognition: ScriptedRekognition, unhurried: None) -> Stage:
+    """A stage on which two pictures a day are looked at."""
+    return Stage(Services(replace(settings, daily_image_limit=2)), s3)
+
+
+def test_pictures_that_wait_for_another_day_are_found_on_that_day_as_far_as_it_has_room(
+    limited: Stage,
+) -> None:
+    keys = [f"{number}.png" for number in range(6)]
+    limited.put(*keys)
+    limited.label(*keys)
+    today = [limited.recover(), limited.recover(timedelta(minutes=1))]
+
+    tomorrow = limited.recover(DAY)
+
+    assert today == [[], []]
+    assert tomorrow == ["2.png", "3.png"]
+    assert [limited.status(key) for key in keys] == ["labelled"] * 2 + ["queued"] * 2 + ["deferred"] * 2
+
+
+def test_a_limit_that_is_raised_makes_room_the_same_day(limited: Stage) -> None:
+    limited.put("1.png", "2.png", "3.png", "4.png")
+    limited.label("1.png", "2.png", "3.png", "4.png")
+    raised = replace(limited, services=Services(replace(limited.services.settings, daily_image_limit=3)))
+
+    found = raised.recover()
+    raised.label(*found)
+
+    assert found == ["3.png"]
+    assert raised.recover() == []
+    assert [raised.status(key) for key in ("3.png", "4.png")] == ["labelled", "deferred"]
+
+
+def test_what_was_found_and_has_no_room_after_all_waits_again(limited: Stage) -> None:
+    limited.put("1.png", "2.png", "3.png", "late.png")
+    limited.label("1.png", "2.png", "3.png")
+    raised = replace(limited, services=Services(replace(limited.services.settings, daily_image_limit=3)))
+    found = raised.recover()
+
+    raised.label("late.png", *found)
+
+    assert found == ["3.png"]
+    assert [raised.status(key) for key in ("late.png", "3.png")] == ["labelled", "deferred"]
+
+
+def test_without_a_limit_nothing_waits_any_longer(limited: Stage, services: Services) -> None:
+    limited.put("1.png", "2.png", "3.png", "4.png")
+    limited.label("1.png", "2.png", "3.png", "4.png")
+
+    assert replace(limited, services=services).recover() == ["3.png", "4.png"]
 
 
 def test_an_object_whose_event_never_came_is_found(stage: Stage) -> None:
@@ -286,9 +342,10 @@ def test_one_line_says_what_a_run_has_found(stage: Stage) -> None:
         stage.recover(timedelta(minutes=11))
 
     [line] = [line for line in lines.all if line["message"] == "recovered"]
-    found = ("died_at_work", "died_at_quarantine", "forgotten", "unheard_of", "gone_labelled", "gone_failed")
-    assert {name: line[name] for name in found} == {
-        **dict.fromkeys(found, 0),
+    parts = [*stage.services.recovery._parts]
+    assert "deferred" in parts
+    assert {name: line[name] for name in parts} == {
+        **dict.fromkeys(parts, 0),
         "died_at_work": 1,
         "unheard_of": 1,
     }

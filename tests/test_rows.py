@@ -384,6 +384,15 @@ def test_what_is_kept_of_a_version_is_read_as_it_was_written(findings: Findings)
     assert rows.read_claim(row).partial == (partial if findings.told else None)
 
 
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_that_a_version_is_counted_is_kept_though_no_detector_told_anything(is_counted: bool) -> None:
+    partial = Partial("v1", "recipe", Findings(), is_counted=is_counted)
+
+    row = stored(rows.partial_fields(partial))
+
+    assert rows.read_claim(row).partial == (partial if is_counted else None)
+
+
 @pytest.mark.parametrize(
     "partial",
     [

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from chalicelib.bucket import DOWNLOAD_SECONDS
+from chalicelib.daily_limit import DailyLimit
 from chalicelib.errors import ServiceFailed
 from chalicelib.model import Detector, Recipe, Upload
 from chalicelib.reuse import Reuse
@@ -28,6 +29,7 @@ SETTINGS = replace(
     max_colors=5,
     moderation_labels=(("Violence", 63.5),),
     reuse="on",
+    daily_image_limit=5000,
     max_upload_bytes=2_000_000,
     max_pixels=3_000_000,
     upload_url_seconds=300,
@@ -89,13 +91,15 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
     assert (detection.converter.max_pixels, detection.converter.max_memory) == (3_000_000, 768 * 2**20)
     assert detection.flagging == {"Violence": 63.5}
     assert detection.reuse == Reuse(services.state)
+    assert detection.limit is services.recovery.limit
+    assert detection.limit == DailyLimit(services.state, 5000, services.now)
     assert services.bucket.name == SETTINGS.images_bucket
 
 
-def test_what_is_not_reused_takes_no_state(endpoint: object) -> None:
-    services = Services(replace(SETTINGS, reuse="off"))
+def test_what_is_neither_reused_nor_limited_takes_no_state(endpoint: object) -> None:
+    services = Services(replace(SETTINGS, reuse="off", daily_image_limit=0))
 
-    assert services.labelling.detection.reuse is None
+    assert (services.labelling.detection.reuse, services.recovery.limit) == (None, None)
     assert "state" not in vars(services)
 
 
@@ -154,13 +158,14 @@ def test_an_outage_is_met_with_a_few_attempts(
 
 def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() -> None:
     look = claim = checksum = commit = release = worst_case(PATIENCE)
-    reuse = 5 * worst_case(STATE_PATIENCE)  # two reads before the detectors, a read and two writes after them
+    # Two reads and a count before the detectors, a read and two writes after them.
+    state = 6 * worst_case(STATE_PATIENCE)
     s3: Any = PATIENCE
     download = worst_case(PATIENCE) + DOWNLOAD_SECONDS + s3.read_timeout
     detectors = worst_case(REKOGNITION_PATIENCE)  # side by side
 
     prepare = look + claim + checksum + download + CONVERSION_SECONDS
-    assert prepare + reuse + detectors + commit + release < MIN_LABEL_TIMEOUT
+    assert prepare + state + detectors + commit + release < MIN_LABEL_TIMEOUT
 
 
 def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
