@@ -124,7 +124,9 @@ class DeployedStage:
                 for resource in resources
                 for method, described in resource.get("resourceMethods", {}).items()
             },
-            "authorizers": gateway.get_authorizers(restApiId=api["id"]).get("items", []),
+            "authorizers": [  # of which each deployment makes a new one
+                _without(each, "id") for each in gateway.get_authorizers(restApiId=api["id"])["items"]
+            ],
             "throttling": {
                 path: (settings["throttlingRateLimit"], settings["throttlingBurstLimit"])
                 for path, settings in stage.get("methodSettings", {}).items()
