@@ -58,7 +58,11 @@ class DeployedStage:
         return {each["FunctionName"]: each for each in listed if f"-{self.name}" in each["FunctionName"]}
 
     def permissions(self, function: str) -> list[dict[str, Any]]:
-        policy = json.loads(self._client("lambda").get_policy(FunctionName=function)["Policy"])
+        client = self._client("lambda")
+        try:
+            policy = json.loads(client.get_policy(FunctionName=function)["Policy"])
+        except client.exceptions.ResourceNotFoundException:  # it is polled for, and nobody calls it
+            return []
         statements: list[dict[str, Any]] = policy["Statement"]
         return statements
 
