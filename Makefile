@@ -34,8 +34,8 @@ check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint,
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile --real-packages --cov --cov-report=term
 
-search: $(VENV)/installed  ## every order of events, every interleaving of two workers, 10,000 requests: some minutes
-	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py tests/test_conformance.py
+search: $(VENV)/installed  ## every order of events, interleaving of two workers, moment to die, 10,000 requests: some minutes
+	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py tests/test_quarantining.py tests/test_conformance.py
 
 prove: $(VENV)/installed  ## 3,000 lives of the app in which anything goes wrong, and nothing may be lost: an hour and more
 	@$(BIN)/python -m bench.prove $(ARGS)

@@ -121,7 +121,18 @@ def delete_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
     key = api.source_file(image_id)
     api.found(services.store.image(key, services.now()) or services.bucket.look(key))
-    services.bucket.delete(key)
+    services.wishes.remove(key)
+    return api.accepted(key)
+
+
+@app.route("/images/{image_id}/release", methods=["POST"], authorizer=by_token)
+@auth.require("admin")
+@api.answers
+def release_image(image_id: str) -> Response:
+    api.no_parameters(app.current_request)
+    key = api.source_file(image_id)
+    image = api.found(services.store.image(key, services.now()))
+    api.refuse_unless(services.wishes.release(key), f"Its status is {image.status}, and not quarantined.")
     return api.accepted(key)
 
 
@@ -131,7 +142,8 @@ def delete_image(image_id: str) -> Response:
 def relabel_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
     key = api.source_file(image_id)
-    api.found(services.relabelling.ask(key) or None)
+    api.refuse_hidden(services.store.image(key, services.now()))
+    api.found(services.wishes.relabel(key) or None)
     return api.accepted(key)
 
 

@@ -128,6 +128,16 @@ def found(value: T | None) -> T:
     return value
 
 
+def refuse_unless(possible: bool, why_not: str) -> None:
+    if not possible:
+        raise Problem(HTTPStatus.CONFLICT, why_not)
+
+
+def refuse_hidden(image: Image | None) -> None:
+    hidden = image is not None and image.status in (Status.QUARANTINING, Status.QUARANTINED)
+    refuse_unless(not hidden, "The picture is in quarantine; release it, and it is labelled.")
+
+
 def source_file(image_id: str) -> str:
     return found(model.source_file(image_id))
 

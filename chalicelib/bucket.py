@@ -142,6 +142,32 @@ class Bucket:
             return None
         return base64.b64decode(response["ChecksumSHA256"]).hex()
 
+    def version(self, key: str, version_id: str | None, etag: str) -> StoredObject | None:
+        """That version, without its bytes; None when it is not there any more."""
+        pinned: Any = {"VersionId": version_id} if version_id else {"IfMatch": f'"{etag}"'}
+        with translated({**BY_STATUS, **CODES}):
+            try:
+                response = self._client.head_object(Bucket=self._name, Key=key, **pinned)
+            except ClientError as error:
+                if error_code(error) not in ("404", "412", "NoSuchKey", "NoSuchVersion"):
+                    raise
+                return None
+        return _stored_object(key, response, b"")
+
+    def hide(self, key: str, etag: str) -> None:
+        """Removes the current object, by a delete marker where there are versions, if it has that content."""
+        with translated(CODES):
+            try:
+                self._client.delete_object(Bucket=self._name, Key=key, IfMatch=f'"{etag}"')
+            except ClientError as error:
+                if error_code(error) not in ("NoSuchKey", "PreconditionFailed"):
+                    raise
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        """Deletes that version for good."""
+        with translated(CODES):
+            self._client.delete_object(Bucket=self._name, Key=key, VersionId=version_id)
+
     def delete(self, key: str) -> None:
         """Removes the current object: by a delete marker where the bucket keeps versions."""
         with translated(CODES):

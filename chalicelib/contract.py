@@ -159,6 +159,7 @@ class Operation:
     query: type[Struct] = Nothing
     body: type[Struct] | None = None
     has_etag: bool = False  # and answers 304 to a client that has that very answer
+    may_conflict: bool = False  # with where the picture is
 
 
 Route = tuple[str, str]  # method and path
@@ -176,8 +177,11 @@ OPERATIONS: Mapping[Route, Operation] = {
     ("GET", "/images"): Operation("List images, last changed first", Images, query=ImagesQuery),
     ("GET", "/images/{image_id}"): Operation("Tell what is in a picture", Image, has_etag=True),
     ("DELETE", "/images/{image_id}"): Operation("Delete a picture", Accepted, HTTPStatus.ACCEPTED),
+    ("POST", "/images/{image_id}/release"): Operation(
+        "Bring a picture back from quarantine", Accepted, HTTPStatus.ACCEPTED, may_conflict=True
+    ),
     ("POST", "/images/{image_id}/relabel"): Operation(
-        "Have a picture labelled again", Accepted, HTTPStatus.ACCEPTED
+        "Have a picture labelled again", Accepted, HTTPStatus.ACCEPTED, may_conflict=True
     ),
     ("GET", "/images/{image_id}/labels/{label}"): Operation("Tell of one label of an image", ImageLabel),
     ("GET", "/labels/{label}/images"): Operation(

@@ -56,7 +56,7 @@ class Detection:
 
         A failure is PictureRefused, Deferred, what Rekognition, S3 and their clients raise, or a bug.
         """
-        known = before.known(found.version, self.recipe.fingerprint)
+        known = before.known(found, self.recipe.fingerprint)
         try:
             detected = self._complete(known, found, before.is_wanted_anew, watch)
         except Exception as failure:  # noqa: BLE001 - the caller's, with what is known all the same

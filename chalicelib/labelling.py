@@ -5,7 +5,7 @@ Events are hints and the bucket is the truth: nothing in an event counts but the
 
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from chalicelib import log
@@ -22,7 +22,18 @@ from chalicelib.errors import (
 )
 from chalicelib.imaging import inspect
 from chalicelib.metrics import Metrics
-from chalicelib.model import EXHAUSTED, Answer, Claim, Outcome, Partial, Status, StoredObject
+from chalicelib.model import (
+    EXHAUSTED,
+    Answer,
+    Claim,
+    Outcome,
+    Partial,
+    Secluded,
+    Status,
+    StoredObject,
+    place_of,
+)
+from chalicelib.quarantining import Quarantining
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Attempt, Store
 
@@ -37,58 +48,65 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Try:
+    """One time that somebody looks after a key."""
+
+    key: str
+    is_last: bool
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+
+@dataclass(frozen=True)
 class Labelling:
     bucket: Bucket
     detection: Detection
+    quarantining: Quarantining
     store: Store
     metrics: Metrics
     now: Callable[[], datetime]
     lease_seconds: int
+    quarantines: bool  # what moderation flags
 
     def label(self, key: str, *, is_last_try: bool = False) -> Outcome:
         """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost.
 
         When the last try fails, the picture has failed as `exhausted`, until somebody tries again after all.
         """
-        watch = Stopwatch()
+        this = Try(key, is_last_try)
         try:
-            result = self._label(key, watch, is_last_try)
+            result = self._label(this)
         except Exception as failure:
-            log.failed(failure, image=key, **watch.facts)
+            log.failed(failure, image=key, **this.watch.facts)
             self.metrics.image(outcome_of(failure))
             raise
-        log.done(result.outcome, image=key, **asdict(result), **watch.facts)
+        log.done(result.outcome, image=key, **asdict(result), **this.watch.facts)
         self.metrics.image(result.outcome)
         return result.outcome
 
-    def _label(self, key: str, watch: Stopwatch, is_last_try: bool) -> Result:
+    def _label(self, this: Try) -> Result:
         # A row is read before the look that decides over it. So whoever claims on the run that he read
         # has seen the bucket later than whoever wrote that run, and no clocks need to be compared.
         row: Claim | None = None
         for _ in range(LOOKS):
-            result = self._act(key, self.bucket.look(key), row, watch, is_last_try)
+            result = self._act(this, self.bucket.look(this.key), row)
             if isinstance(result, Result):
                 return result
             row = result
         raise Contended(f"the row changed at each of {LOOKS} looks")
 
-    def _act(
-        self, key: str, found: StoredObject | None, row: Claim | None, watch: Stopwatch, is_last_try: bool
-    ) -> Result | Claim:
+    def _act(self, this: Try, found: StoredObject | None, row: Claim | None) -> Result | Claim:
         """The result of this look, or the row in its way, which asks for another look."""
         if row is None or not self._settled(row, found):
             run = secrets.token_hex(16)
-            attempt = self._take(key, found, run, row)
+            attempt = self._take(this.key, found, run, row)
             if attempt.won:
-                if found is None:
-                    return Result(Outcome.REMOVED)
-                return self._answer(found, run, attempt.row, watch, is_last_try)
+                return self._work(this, found, run, attempt.row)
             row = attempt.row
         settled = self._settled(row, found)
         if settled is not Outcome.DUPLICATE:
             return Result(settled) if settled else row
         # Somebody who saw the bucket before us may still be about to write on the row as it stands.
-        attempt = self.store.fence(key, secrets.token_hex(16), row)
+        attempt = self.store.fence(this.key, secrets.token_hex(16), row)
         return Result(settled) if attempt.won else attempt.row
 
     def _settled(self, row: Claim, found: StoredObject | None) -> Outcome | None:
@@ -101,31 +119,79 @@ class Labelling:
 
     def _take(self, key: str, found: StoredObject | None, run: str, row: Claim | None) -> Attempt:
         now = self.now()
-        if found is None:
-            return self.store.bury(key, run, row, now)
-        return self.store.claim(found, run, row, now, self.lease_seconds)
+        if row and row.goes_on(found):
+            return self.store.resume(key, run, row, now, self.lease_seconds)
+        if found:
+            return self.store.claim(found, run, row, now, self.lease_seconds)
+        if row and row.secluded:
+            self.quarantining.purge(key, row.secluded)
+        return self.store.bury(key, run, row, now)
 
-    def _answer(
-        self, found: StoredObject, run: str, before: Claim, watch: Stopwatch, is_last_try: bool
-    ) -> Result | Claim:
-        detected = self.detection.detect(found, before, watch)
+    def _work(self, this: Try, found: StoredObject | None, run: str, before: Claim) -> Result | Claim:
+        if before.secluded and before.goes_on(found):
+            return self._go_on(this.key, run, before, before.secluded)
+        return self._answer(this, found, run, before) if found else Result(Outcome.REMOVED)
+
+    def _go_on(self, key: str, run: str, before: Claim, secluded: Secluded) -> Result | Claim:
+        """Takes the picture on its way into quarantine, or back to where the next look finds it."""
+        try:
+            if before.release:
+                self.quarantining.give_back(key, secluded, before.release)
+                return replace(before, run=run, lease_until=0)
+            return Result(self.quarantining.isolate(key, run, secluded))
+        except ObjectUnavailable:  # it is in neither bucket
+            attempt = self.store.bury(key, secrets.token_hex(16), replace(before, run=run), self.now())
+            return Result(Outcome.REMOVED) if attempt.won else attempt.row
+        except Exception:
+            self._let_go(key, run)
+            raise
+
+    def _answer(self, this: Try, found: StoredObject, run: str, before: Claim) -> Result | Claim:
+        detected = self.detection.detect(found, before, this.watch)
         if isinstance(detected.failure, Deferred):
             self.store.release(found.key, run, before, detected.known, self.now(), Status.DEFERRED)
             return Result(Outcome.DEFERRED)
         try:
             answer = _answer(found, detected)
-            committed = self.store.commit(
-                found, run, answer, before.label_keys, self.now(), wish=before.relabel
-            )
+            secluded = self._secluded(found, answer, before)
+            if before.secluded:  # an older version, or this one before it was released
+                self.quarantining.purge(this.key, before.secluded)
+            committed = self._commit(found, run, before, answer, detected.known, secluded)
         except Exception as failure:
-            is_exhausted = is_last_try and not isinstance(failure, AccessLost)
+            is_exhausted = this.is_last and not isinstance(failure, AccessLost)
             self._leave(found, run, before, detected.known, is_exhausted)
             if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
         if not committed:
             return Result(Outcome.SUPERSEDED)
+        if secluded:
+            return self._go_on(this.key, run, _secluded_by(before, found, secluded), secluded)
         return Result(Outcome(answer.status), answer.reason, answer.reused_from)
+
+    def _secluded(self, found: StoredObject, answer: Answer, before: Claim) -> Secluded | None:
+        """Where the picture is to go, if it must not be seen."""
+        moderation = answer.findings.moderation
+        if not self.quarantines or moderation is None or not moderation.flagged or before.exemption(found):
+            return None
+        return Secluded(found.version, found.version_id, found.etag, place_of(found), moderation)
+
+    def _commit(
+        self,
+        found: StoredObject,
+        run: str,
+        before: Claim,
+        answer: Answer,
+        known: Partial,
+        secluded: Secluded | None,
+    ) -> bool:
+        now = self.now()
+        if secluded:
+            return self.store.seclude(found, run, secluded, known, before, now, self.lease_seconds)
+        exempt = before.exemption(found)
+        return self.store.commit(
+            found, run, answer, before.label_keys, now, wish=before.relabel, exempt=exempt
+        )
 
     def _leave(
         self, found: StoredObject, run: str, before: Claim, partial: Partial, is_exhausted: bool
@@ -140,6 +206,12 @@ class Labelling:
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
             log.failed(failure, image=found.key, outcome="not_released")
 
+    def _let_go(self, key: str, run: str) -> None:
+        try:
+            self.store.let_go(key, run)
+        except Retryable as failure:
+            log.failed(failure, image=key, outcome="not_released")
+
     def _is_current(self, found: StoredObject) -> bool:
         current = self.bucket.look(found.key)
         return current is not None and current.version == found.version
@@ -153,3 +225,10 @@ def _answer(found: StoredObject, detected: Detected) -> Answer:
         case PictureRefused(reason=reason):
             return Answer(Status.FAILED, reason, content_type)
     raise detected.failure
+
+
+def _secluded_by(before: Claim, found: StoredObject, secluded: Secluded) -> Claim:
+    """The row after we have said in it where the picture goes."""
+    return replace(
+        before, version=found.version, label_keys=(), secluded=secluded, release=None, purge=None, exempt=None
+    )

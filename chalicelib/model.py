@@ -21,6 +21,7 @@ MAX_NAME = 2000  # characters, more than there can be in a label's key
 MAX_BOXES = 400  # of all labels together
 LABELS_ROOM, TEXT_ROOM, MODERATION_ROOM = 90_000, 48_000, 12_000  # bytes of JSON, where no value is shorter
 
+RELEASE = "labeller-release"  # the object metadata that tells a released picture from an uploaded one
 EXHAUSTED = "exhausted"  # the reason of a picture that failed by no fault of its own
 
 T = TypeVar("T", "Label", "Line", "ModerationLabel")
@@ -55,6 +56,7 @@ class Outcome(StrEnum):
 
     LABELLED = "labelled"
     FAILED = "failed"
+    QUARANTINED = "quarantined"
     REMOVED = "removed"
     DUPLICATE = "duplicate"
     IN_PROGRESS = "in_progress"
@@ -250,6 +252,25 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Secluded:
+    """A version that is in quarantine, or on its way there."""
+
+    version: str
+    version_id: str | None
+    etag: str
+    place: str  # its key in the quarantine bucket
+    moderation: Moderation
+
+
+@dataclass(frozen=True)
+class Exemption:
+    """A version that came out of quarantine, and so is not moderated again."""
+
+    version: str
+    moderation: Moderation
+
+
+@dataclass(frozen=True)
 class Claim:
     """The part of an image's row that decides who may write it."""
 
@@ -263,6 +284,10 @@ class Claim:
     relabel: str | None = None  # somebody wants it labelled again
     relabelled: str | None = None  # the last such wish that came true
     reason: str | None = None
+    secluded: Secluded | None = None
+    exempt: Exemption | None = None
+    release: str | None = None  # somebody wants it back, by this nonce
+    purge: str | None = None  # somebody wants it gone
 
     @property
     def finished(self) -> bool:
@@ -270,12 +295,35 @@ class Claim:
 
     def answers(self, version: str | None) -> bool:
         """Whether this row is the last word on that version (None: that there is no object)."""
+        if version is None and self.hides and not self.purge:
+            version = self.version
         return self.finished and self.version == version and not self.is_open
 
     @property
     def is_open(self) -> bool:
         """Whether another try is wanted, or may do better."""
-        return self.is_wanted_anew or self.reason == EXHAUSTED
+        return self.is_wanted_anew or self.reason == EXHAUSTED or (self.hides and self.release is not None)
+
+    @property
+    def hides(self) -> bool:
+        """Whether the picture is in quarantine, or on its way there, so that a look may find nothing."""
+        return self.secluded is not None and self.secluded.version == self.version
+
+    def goes_on(self, found: StoredObject | None) -> bool:
+        """Whether what a look has found is what a picture in quarantine looks like, or one half-way there."""
+        if not self.hides or self.is_released(found):
+            return False
+        return found.version == self.version if found else not self.purge
+
+    def is_released(self, found: StoredObject | None) -> bool:
+        """Whether that object has come out of quarantine: the mark alone could be forged."""
+        return found is not None and self.release is not None and found.metadata.get(RELEASE) == self.release
+
+    def exemption(self, found: StoredObject) -> Exemption | None:
+        """Why that object is not to be moderated, if it is not."""
+        if self.secluded and self.is_released(found):
+            return Exemption(found.version, self.secluded.moderation)
+        return self.exempt if self.exempt and self.exempt.version == found.version else None
 
     @property
     def is_wanted_anew(self) -> bool:
@@ -283,14 +331,23 @@ class Claim:
 
     def is_held(self, version: str | None, now: float) -> bool:
         """Whether somebody is at work on that very version."""
+        version = self.version if version is None and self.hides else version
         return not self.finished and self.version == version and now < self.lease_until
 
-    def known(self, version: str, recipe: str) -> Partial:
+    def known(self, found: StoredObject, recipe: str) -> Partial:
         """What need not be asked again, by this recipe, nor counted again, by whatever recipe."""
+        known = self._kept_of(self.version if self.is_released(found) else found.version, recipe)
+        exemption = self.exemption(found)
+        moderation = exemption.moderation if exemption else None
+        return replace(
+            known, version=found.version, findings=known.findings | Findings(moderation=moderation)
+        )
+
+    def _kept_of(self, version: str | None, recipe: str) -> Partial:
         if self.partial is None or self.partial.version != version:
-            return Partial(version, recipe, Findings())
+            return Partial("", recipe, Findings())
         if self.partial.recipe != recipe:
-            return Partial(version, recipe, Findings(), is_counted=self.partial.is_counted)
+            return Partial("", recipe, Findings(), is_counted=self.partial.is_counted)
         return self.partial
 
 
@@ -330,6 +387,11 @@ class Image:
 def top_labels(labels: tuple[Label, ...], most: int = 5) -> tuple[TopLabel, ...]:
     best = sorted(labels, key=lambda label: -label.confidence)[:most]
     return tuple(TopLabel(label.name, label.confidence) for label in best)
+
+
+def place_of(found: StoredObject) -> str:
+    """Where a version is kept in quarantine: a key may be as long as S3 allows, so a digest stands for it."""
+    return f"{hashlib.sha256(found.key.encode()).hexdigest()}/{found.version}"
 
 
 def image_id(source_file: str) -> str:

@@ -28,6 +28,7 @@ WHY: Mapping[HTTPStatus, str] = {
     HTTPStatus.UNAUTHORIZED: "There is no token, or none that is known and has not expired.",
     HTTPStatus.FORBIDDEN: "The token lacks the scope.",
     HTTPStatus.NOT_FOUND: "There is no such image, or it has no such label.",
+    HTTPStatus.CONFLICT: "The picture is in quarantine, or is not, as the detail says.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is said to be no JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A value in the body is wrong.",
@@ -144,6 +145,8 @@ def _problems(route: Route, operation: Operation, scope: str | None) -> Iterator
         yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     if "{image_id}" in route[1]:
         yield HTTPStatus.NOT_FOUND
+    if operation.may_conflict:
+        yield HTTPStatus.CONFLICT
     if route[0] != "GET":
         yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     if operation.body:

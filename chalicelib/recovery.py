@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 
 from chalicelib import log
 from chalicelib.bucket import Bucket, Entry
-from chalicelib.cursors import Cursor, Cursors
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.errors import Retryable
 from chalicelib.model import Status
 from chalicelib.queue import LabellingQueue
+from chalicelib.state import State
 from chalicelib.store import Recorded, Store
 
 # A message that is under way comes back within 15 minutes, and each time its row says so anew.
@@ -27,14 +27,24 @@ REST_OF_BUCKET, REST_OF_ROWS = timedelta(hours=1), timedelta(days=1)  # after a 
 UNDER_WAY = {Status.PROCESSING, Status.QUEUED, Status.DEFERRED, Status.QUARANTINING}
 WITH_OBJECTS = (Status.LABELLED, Status.FAILED)
 
+CURSORS_LIFE = timedelta(days=365)
+
 Part = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a sweep goes on: behind `after`, empty at the beginning, and not before `rests_until`."""
+
+    after: str = ""
+    rests_until: float = 0  # seconds since 1970
 
 
 @dataclass(frozen=True)
 class Recovery:
     bucket: Bucket
     store: Store
-    cursors: Cursors
+    state: State
     queue: LabellingQueue
     limit: DailyLimit | None
     now: Callable[[], datetime]
@@ -84,7 +94,7 @@ class Recovery:
 
     def _sweep_bucket(self) -> int:
         """Objects that no row answers for: their event never came."""
-        cursor = self.cursors.read("bucket")
+        cursor = self._cursor("bucket")
         if self._rests(cursor):
             return 0
         entries = self.bucket.entries(cursor.after, SWEPT_KEYS)
@@ -103,7 +113,7 @@ class Recovery:
     def _sweep_rows(self, status: Status) -> int:
         """Rows whose object is gone, and nobody told."""
         sweep = f"rows {status}"
-        cursor = self.cursors.read(sweep)
+        cursor = self._cursor(sweep)
         if self._rests(cursor):
             return 0
         standing = self.store.standing(status, cursor.after, SWEPT_ROWS)
@@ -113,12 +123,15 @@ class Recovery:
         self._go_on(sweep, standing[-1].updated_at if more else "", REST_OF_ROWS)
         return len(gone)
 
+    def _cursor(self, sweep: str) -> Cursor:
+        return self.state.get("sweep", sweep, Cursor) or Cursor()
+
     def _rests(self, cursor: Cursor) -> bool:
         return self.now().timestamp() < cursor.rests_until
 
     def _go_on(self, sweep: str, after: str, rest: timedelta) -> None:
         rests_until = 0.0 if after else (self.now() + rest).timestamp()
-        self.cursors.write(sweep, Cursor(after, rests_until))
+        self.state.put("sweep", sweep, Cursor(after, rests_until), CURSORS_LIFE)
 
     def _ask_for(self, keys: Iterable[str]) -> None:
         for key in keys:

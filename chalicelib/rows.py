@@ -15,10 +15,13 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from msgspec import ValidationError, convert
 
 from chalicelib.model import (
+    RELEASE,
     Answer,
     Claim,
+    Exemption,
     Image,
     Partial,
+    Secluded,
     Status,
     StoredObject,
     Summary,
@@ -121,7 +124,7 @@ def answer_fields(found: StoredObject, run: str, answer: Answer, now: datetime) 
         "labels": [asdict(label) for label in answer.labels],
         "top_labels": [asdict(label) for label in top_labels(answer.labels)],
         "label_keys": [label_key(label.name) for label in answer.labels],
-        "metadata": dict(found.metadata),
+        "metadata": {name: value for name, value in found.metadata.items() if name != RELEASE},
         "schema": SCHEMA,
     }
 
@@ -145,6 +148,16 @@ def label_rows(found: StoredObject, answer: Answer, now: datetime) -> Iterator[d
         }
 
 
+def seclusion_fields(secluded: Secluded | None = None, exempt: Exemption | None = None) -> dict[str, Any]:
+    """Where the picture is in respect of quarantine; no wish of before is left open."""
+    return {
+        "secluded": asdict(secluded) if secluded else None,
+        "exempt": asdict(exempt) if exempt else None,
+        "release": None,
+        "purge": None,
+    }
+
+
 def partial_fields(partial: Partial | None) -> dict[str, Any]:
     if partial and (partial.findings.told or partial.is_counted):
         return {"partial": asdict(partial)}
@@ -163,6 +176,10 @@ def read_claim(row: Row) -> Claim:
         relabel=row.get("relabel"),
         relabelled=row.get("relabelled"),
         reason=row.get("reason"),
+        secluded=convert(_plain(row.get("secluded")), Secluded | None),
+        exempt=convert(_plain(row.get("exempt")), Exemption | None),
+        release=row.get("release"),
+        purge=row.get("purge"),
     )
 
 

@@ -10,16 +10,16 @@ from botocore.config import Config
 
 from chalicelib.bucket import Bucket
 from chalicelib.conversion import Converter
-from chalicelib.cursors import Cursors
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.detection import Detection
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
 from chalicelib.model import Detector, Recipe
+from chalicelib.quarantine import Quarantine
+from chalicelib.quarantining import Quarantining
 from chalicelib.queue import LabellingQueue, Queue
 from chalicelib.recovery import Recovery
 from chalicelib.rekognition import Rekognition
-from chalicelib.relabelling import Relabelling
 from chalicelib.reuse import Reuse
 from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
 from chalicelib.slow_path import SlowPath
@@ -27,6 +27,7 @@ from chalicelib.state import State
 from chalicelib.store import Store
 from chalicelib.tokens import Tokens
 from chalicelib.uploads import Uploads
+from chalicelib.wishes import Wishes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,6 +44,7 @@ REKOGNITION_PATIENCE = Config(
 STATE_PATIENCE = Config(
     connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 1}
 )
+COPYING = Config(connect_timeout=1, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 2})
 CONVERSION_SECONDS = 20.0  # more than twice what bench/conversion.md has measured
 # Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
 PRESIGNING = Config(
@@ -148,7 +150,7 @@ class Services:
         return Recovery(
             self.bucket,
             self.store,
-            Cursors(self.dynamodb, self.settings.state_table),
+            self.state,
             self.labelling_queue,
             self.daily_limit,
             self.now,
@@ -156,8 +158,14 @@ class Services:
         )
 
     @cached_property
-    def relabelling(self) -> Relabelling:
-        return Relabelling(self.bucket, self.store, self.labelling_queue)
+    def wishes(self) -> Wishes:
+        return Wishes(self.bucket, self.store, self.labelling_queue)
+
+    @cached_property
+    def quarantining(self) -> Quarantining:
+        client = self.session.client("s3", config=COPYING)
+        quarantine = Quarantine(client, self.settings.quarantine_bucket, self.settings.images_bucket)
+        return Quarantining(self.bucket, quarantine, self.store, self.now)
 
     @cached_property
     def slow_path(self) -> SlowPath:
@@ -168,8 +176,10 @@ class Services:
         return Labelling(
             self.bucket,
             self.detection,
+            self.quarantining,
             self.store,
             self.metrics,
             self.now,
             self.settings.lease_seconds,
+            self.settings.moderation == "quarantine",
         )

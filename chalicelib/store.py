@@ -15,7 +15,19 @@ from botocore.exceptions import ClientError
 from chalicelib import rows
 from chalicelib.aws_errors import DYNAMODB, Codes, error_code, translated
 from chalicelib.errors import Contended, Retryable, Throttled
-from chalicelib.model import Answer, Claim, Image, Partial, Status, StoredObject, Summary, Upload
+from chalicelib.model import (
+    Answer,
+    Claim,
+    Exemption,
+    Findings,
+    Image,
+    Partial,
+    Secluded,
+    Status,
+    StoredObject,
+    Summary,
+    Upload,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -112,10 +124,29 @@ class Store:
         }
         return self._change(found.key, change, _as_read(row or UNCLAIMED), mark="run")
 
+    def resume(self, source_file: str, run: str, row: Claim, now: datetime, lease_seconds: int) -> Attempt:
+        """Makes ours the row of a picture in quarantine, or half-way there or back, as `claim` does."""
+        change = {
+            **rows.status_fields(source_file, Status.PROCESSING if row.release else Status.QUARANTINING, now),
+            "run": run,
+            "lease_until": now.timestamp() + lease_seconds,
+        }
+        return self._change(source_file, change, _as_read(row), mark="run")
+
+    def ask_for_release(self, source_file: str, nonce: str) -> bool:
+        """False if the picture is not in quarantine."""
+        there: Expected = {"status": str(Status.QUARANTINED), "secluded": ...}
+        return self._change(source_file, {"release": nonce}, there, mark="release").won
+
+    def ask_for_purge(self, source_file: str, token: str) -> bool:
+        """False if the picture is neither in quarantine nor half-way there or back."""
+        return self._change(source_file, {"purge": token}, {"secluded": ...}, mark="purge").won
+
     def ask_again(self, source_file: str, token: str) -> bool:
         """Lets the row answer for no version until a commit of who claims after this, and forgets what
         detectors told before; False if it answers for no picture."""
-        live = {"run": ..., "expires_at": None}  # neither an expected upload nor a tombstone
+        # Neither an expected upload nor a tombstone, nor a picture in quarantine.
+        live = {"run": ..., "expires_at": None, "secluded": None}
         return self._change(source_file, {"relabel": token, "partial": None}, live, mark="relabel").won
 
     def fence(self, source_file: str, token: str, row: Claim) -> Attempt:
@@ -153,13 +184,20 @@ class Store:
         now: datetime,
         wish: str | None = None,
         partial: Partial | None = None,
+        exempt: Exemption | None = None,
     ) -> bool:
         """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours.
 
         The wish is the one to be labelled again that the row had when it was claimed, if any.
         """
         fields = rows.answer_fields(found, run, answer, now)
-        change = {**fields, "lease_until": None, "expires_at": None, **rows.partial_fields(partial)}
+        change = {
+            **fields,
+            "lease_until": None,
+            "expires_at": None,
+            **rows.partial_fields(partial),
+            **rows.seclusion_fields(exempt=exempt),
+        }
         change |= {"relabelled": wish} if wish else {}
         vanished = [key for key in label_keys if key not in fields["label_keys"]]
         in_the_way = self._transact(
@@ -170,6 +208,53 @@ class Store:
             ]
         )
         return in_the_way is None or in_the_way.committed_run == run
+
+    def seclude(
+        self,
+        found: StoredObject,
+        run: str,
+        secluded: Secluded,
+        partial: Partial,
+        row: Claim,
+        now: datetime,
+        lease_seconds: int,
+    ) -> bool:
+        """Deletes the label rows, and says where the picture is going; False if the row is not ours.
+
+        Of what detectors have told, the row shows moderation only. It is as it was before we claimed it, and
+        has no last word until `conclude` has said so.
+        """
+        answer = Answer(Status.QUARANTINING, findings=Findings(moderation=secluded.moderation))
+        change = {
+            **rows.answer_fields(found, run, answer, now),
+            "lease_until": now.timestamp() + lease_seconds,
+            "expires_at": None,
+            **rows.partial_fields(partial),
+            **rows.seclusion_fields(secluded),
+            **({"relabelled": row.relabel} if row.relabel else {}),
+        }
+        del change["committed_run"]
+        in_the_way = self._transact(
+            [
+                {"Update": self._update(found.key, change, {"run": run})},
+                *self._deletions(found.key, row.label_keys),
+            ]
+        )
+        return in_the_way is None
+
+    def conclude(self, source_file: str, run: str, now: datetime) -> Attempt:
+        """Says that the picture is in quarantine, if the row is still ours."""
+        change = {
+            **rows.status_fields(source_file, Status.QUARANTINED, now),
+            "run": run,
+            "committed_run": run,
+            "lease_until": None,
+        }
+        return self._change(source_file, change, {"run": run}, mark="committed_run")
+
+    def let_go(self, source_file: str, run: str) -> None:
+        """Ends our lease on a picture half-way to quarantine or back, so that the next try need not wait."""
+        self._change(source_file, {"run": run, "lease_until": 0}, {"run": run}, mark="run")
 
     def bury(self, source_file: str, run: str, row: Claim | None, now: datetime) -> Attempt:
         """Removes the image's rows, if they still are as they were read, and leaves a tombstone."""

@@ -73,6 +73,15 @@ def _on_object(action: str) -> Needs:
     return needs
 
 
+def _copy(params: Params) -> Iterator[Right]:
+    source = params["CopySource"]
+    version = "Version" if "VersionId" in source else ""
+    for action in (f"s3:GetObject{version}", f"s3:GetObject{version}Tagging"):
+        yield Right(action, f"{_bucket(source['Bucket'])}/{source['Key']}")
+    for action in ("s3:PutObject", "s3:PutObjectTagging"):
+        yield Right(action, f"{_bucket(params['Bucket'])}/{params['Key']}")
+
+
 def _read(params: Params) -> Iterator[Right]:
     yield from _on_object("s3:GetObject")(params)
     yield Right("s3:ListBucket", _bucket(params["Bucket"]))  # else a missing object reads as forbidden
@@ -103,6 +112,7 @@ NEEDS: Mapping[str, Needs] = {
     "rekognition.DetectLabels": _detection("rekognition:DetectLabels"),
     "rekognition.DetectModerationLabels": _detection("rekognition:DetectModerationLabels"),
     "rekognition.DetectText": _detection("rekognition:DetectText"),
+    "s3.CopyObject": _copy,
     "s3.DeleteObject": _on_object("s3:DeleteObject"),
     "s3.GetObject": _read,
     "s3.HeadObject": _read,

@@ -2,7 +2,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from types import ModuleType
@@ -1011,3 +1011,49 @@ def test_a_label_of_a_picture_that_is_not_yet_labelled_is_a_problem_that_says_so
 
     detail = "This image has no such label; its status is awaiting_upload."
     assert (answer.status, answer.body) == (404, problem(404, "Not Found", detail))
+
+
+def test_a_picture_in_quarantine_is_listed_released_and_only_once(
+    uploader: Uploader,
+    api: ApiClient,
+    services: Services,
+    app_module: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strict = replace(services.settings, detect=("labels", "moderation"), moderation="quarantine")
+    monkeypatch.setattr(app_module, "services", Services(strict))
+    uploader.label("bad.png", "Graphic Violence 99", "Dog 90")
+    hidden = api.get("images", status="quarantined").body["items"]
+    refused = api.post("images", image_id("bad.png"), "relabel")
+
+    released = api.post("images", image_id("bad.png"), "release")
+    app_module.label_queued_image(received(services.settings.labelling_queue_url), context())
+
+    detail = "The picture is in quarantine; release it, and it is labelled."
+    assert (refused.status, refused.body) == (409, problem(409, "Conflict", detail))
+    assert [(each["source_file"], each["top_labels"]) for each in hidden] == [("bad.png", [])]
+    assert (released.status, released.body["source_file"]) == (202, "bad.png")
+    assert names(api.get("labels", "dog", "images")) == ["bad.png"]
+    again = api.post("images", image_id("bad.png"), "release")
+    detail = "Its status is labelled, and not quarantined."
+    assert (again.status, again.body) == (409, problem(409, "Conflict", detail))
+
+
+def test_a_picture_in_quarantine_is_deleted_from_both_buckets(
+    uploader: Uploader,
+    api: ApiClient,
+    s3: "S3Client",
+    services: Services,
+    app_module: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strict = replace(services.settings, detect=("labels", "moderation"), moderation="quarantine")
+    monkeypatch.setattr(app_module, "services", Services(strict))
+    uploader.label("bad.png", "Graphic Violence 99")
+
+    deleted = api.delete("images", image_id("bad.png"))
+    uploader.deliver()
+
+    assert deleted.status == 202
+    assert api.get("images", image_id("bad.png")).status == 404
+    assert "Contents" not in s3.list_objects_v2(Bucket=services.settings.quarantine_bucket)

@@ -330,6 +330,10 @@ def test_nothing_seen_flags_nothing() -> None:
 KNOWN = Findings(text=(), model_versions={"text": "3.0"})
 
 
+def found(version: str, **metadata: str) -> StoredObject:
+    return StoredObject("car.png", version, "e", 1, None, datetime(2026, 1, 2, tzinfo=UTC), metadata, b"")
+
+
 @pytest.mark.parametrize(
     ("version", "recipe", "known"),
     [
@@ -343,7 +347,7 @@ def test_what_is_known_of_a_version_need_not_be_asked_again(
 ) -> None:
     claim = Claim("r1", None, "v1", 0, (), partial=Partial("v1", "today's", KNOWN))
 
-    assert claim.known(version, recipe) == Partial(version, recipe, known)
+    assert claim.known(found(version), recipe) == Partial(version, recipe, known)
 
 
 @pytest.mark.parametrize(
@@ -354,11 +358,13 @@ def test_what_is_known_of_a_version_need_not_be_asked_again(
 def test_a_version_is_counted_once_whatever_is_asked(version: str, recipe: str, is_counted: bool) -> None:
     claim = Claim("r1", None, "v1", 0, (), partial=Partial("v1", "today's", KNOWN, is_counted=True))
 
-    assert claim.known(version, recipe).is_counted is is_counted
+    assert claim.known(found(version), recipe).is_counted is is_counted
 
 
 def test_nothing_is_known_of_what_nobody_has_looked_at() -> None:
-    assert Claim("r1", None, "v1", 0, ()).known("v1", "today's") == Partial("v1", "today's", Findings())
+    claim = Claim("r1", None, "v1", 0, ())
+
+    assert claim.known(found("v1"), "today's") == Partial("v1", "today's", Findings())
 
 
 def test_a_summary_names_the_five_most_confident_labels() -> None:

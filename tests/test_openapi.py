@@ -115,7 +115,8 @@ def test_what_any_route_may_answer_is_said_of_every_route(document: dict[str, An
         ("GET", "/images"): {"200", "401", "403", *common},
         ("GET", "/images/{image_id}"): {"200", "304", *of_images, *common},
         ("DELETE", "/images/{image_id}"): {"202", "415", *of_images, *common},
-        ("POST", "/images/{image_id}/relabel"): {"202", "415", *of_images, *common},
+        ("POST", "/images/{image_id}/release"): {"202", "409", "415", *of_images, *common},
+        ("POST", "/images/{image_id}/relabel"): {"202", "409", "415", *of_images, *common},
         ("GET", "/images/{image_id}/labels/{label}"): {"200", *of_images, *common},
         ("GET", "/labels/{label}/images"): {"200", "401", "403", *common},
     }

@@ -69,7 +69,10 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
         "detection",
         "uploads",
         "labelling",
-        "relabelling",
+        "wishes",
+        "quarantining",
+        "slow_path",
+        "recovery",
     ],
 )
 def test_what_was_made_is_used_again(endpoint: object, name: str) -> None:

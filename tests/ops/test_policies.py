@@ -86,16 +86,18 @@ class Deployment:
         self.records.clear()
 
     def take_up(self) -> None:
-        event = received(self.services.settings.labelling_queue_url)
-        self.app.label_queued_image(event, context())
+        while (event := received(self.services.settings.labelling_queue_url))["Records"]:
+            self.app.label_queued_image(event, context())
 
     def label(self) -> None:
-        self.label_and_remove(self.deliver, 1)
-        self.label_and_remove(self.deliver_by_the_queue, 2)
+        for number, deliver in enumerate((self.deliver, self.deliver_by_the_queue), start=1):
+            self.label_and_remove(deliver, number)
+            del self.rekognition.answers[MODERATION]
+            self.hide(deliver)
 
     def label_and_remove(self, deliver: Callable[[], None], number: int) -> None:
         """Pictures that nobody has seen before, by a model that nobody has seen before."""
-        answer = {"ModerationLabels": [], "ModerationModelVersion": str(number)}
+        answer = {"ModerationLabels": [], "ModerationModelVersion": str(10 + number)}
         self.rekognition.answers[MODERATION] = answer
         self.put("dog.png", picture("Dog 90", f"Cat {80 + number}"))
         self.put("dog.webp", ENCODERS["image/webp"](quarters(UPRIGHT[number:] + UPRIGHT[:number])))
@@ -108,6 +110,25 @@ class Deployment:
         self.put("dog.png", picture("Dog 90"))
         deliver()
         self.s3.delete_object(Bucket=self.bucket, Key="dog.webp")
+        deliver()
+
+    def hide(self, deliver: Callable[[], None]) -> None:
+        """Out of sight, back again, away for good, and replaced."""
+        flagged = picture("Graphic Violence 99")
+        self.put("bad.png", flagged)
+        deliver()
+        self.api.post("images", image_id("bad.png"), "release")
+        self.s3.delete_object(Bucket=self.bucket, Key="bad.png")  # nothing new, but a reason to look
+        deliver()
+        deliver()
+        self.take_up()
+        self.put("bad.png", flagged)
+        deliver()
+        self.put("bad.png", picture("Dog 90"))
+        deliver()
+        self.put("bad.png", flagged)
+        deliver()
+        self.api.delete("images", image_id("bad.png"))
         deliver()
 
     def fail(self) -> None:
@@ -154,7 +175,7 @@ class Deployment:
 
 @pytest.fixture
 def services(thrifty: Services) -> Services:
-    return thrifty
+    return Services(replace(thrifty.settings, moderation="quarantine"))
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ class Stage:
 
     def relabel(self, key: str) -> None:
         """As the API does, whose caller tries again what failed."""
-        self.services.relabelling.ask(key)
+        self.services.wishes.relabel(key)
 
     def pass_time(self, by: timedelta) -> None:
         """So much time passes, and then all that is due is done."""

@@ -46,7 +46,7 @@ def test_a_picture_is_asked_about_again_by_todays_settings_and_once(
     label(services)
     today = Services(replace(services.settings, min_confidence=60.0))
 
-    asked = today.relabelling.ask(KEY)
+    asked = today.wishes.relabel(KEY)
     outcomes = [label(today), label(today)]
 
     assert asked is True
@@ -62,7 +62,7 @@ def test_the_answer_stands_until_there_is_another(
     put(s3, services, "Car 98")
     label(services)
 
-    services.relabelling.ask(KEY)
+    services.wishes.relabel(KEY)
 
     assert catalogue.said(KEY) == catalogue.expected(KEY)
 
@@ -74,7 +74,7 @@ def test_a_failed_picture_gets_another_chance(
     rekognition.failures[LABELS].append((400, "InvalidParameterException"))
     label(services)
 
-    asked = services.relabelling.ask(KEY)
+    asked = services.wishes.relabel(KEY)
 
     assert asked is True
     assert label(services) is Outcome.LABELLED
@@ -88,7 +88,7 @@ def test_a_wish_that_comes_while_somebody_is_at_work_waits_for_his_commit(
 
     def meanwhile(_: str) -> None:
         rekognition.before = str
-        services.relabelling.ask(KEY)
+        services.wishes.relabel(KEY)
         nested.append(label(services))
 
     rekognition.before = meanwhile
@@ -103,14 +103,14 @@ def test_a_wish_that_comes_while_somebody_is_at_work_waits_for_his_commit(
 def test_an_object_that_no_event_told_of_is_labelled(s3: "S3Client", services: Services) -> None:
     put(s3, services, "Car 98")
 
-    asked = services.relabelling.ask(KEY)
+    asked = services.wishes.relabel(KEY)
 
     assert (asked, asked_for(services)) == (True, [KEY])
     assert label(services) is Outcome.LABELLED
 
 
 def test_what_is_not_there_cannot_be_labelled(services: Services) -> None:
-    asked = services.relabelling.ask(KEY)
+    asked = services.wishes.relabel(KEY)
 
     assert (asked, asked_for(services)) == (False, [])
 
@@ -121,7 +121,7 @@ def test_what_is_removed_cannot_be_labelled(s3: "S3Client", services: Services) 
     s3.delete_object(Bucket=services.bucket.name, Key=KEY)
     label(services)
 
-    asked = services.relabelling.ask(KEY)
+    asked = services.wishes.relabel(KEY)
 
     assert (asked, asked_for(services)) == (False, [])
     assert label(services) is Outcome.DUPLICATE
@@ -130,7 +130,7 @@ def test_what_is_removed_cannot_be_labelled(s3: "S3Client", services: Services) 
 def test_an_upload_that_has_not_come_yet_stays_expected(services: Services) -> None:
     key = services.uploads.expect("car.png", Upload()).source_file
 
-    asked = services.relabelling.ask(key)
+    asked = services.wishes.relabel(key)
 
     image = services.store.image(key, services.now())
     assert (asked, asked_for(services)) == (False, [])
@@ -142,7 +142,7 @@ def test_a_picture_that_goes_while_it_is_to_be_labelled_again_leaves_nothing(
 ) -> None:
     put(s3, services, "Car 98")
     label(services)
-    services.relabelling.ask(KEY)
+    services.wishes.relabel(KEY)
     s3.delete_object(Bucket=services.bucket.name, Key=KEY)
 
     outcome = label(services)
@@ -159,7 +159,50 @@ def test_a_wish_outlives_a_queue_that_cannot_be_reached(
     plan(services.session.events, "sqs.SendMessage", json_error(403, "AccessDeniedException"))
 
     with pytest.raises(AccessLost):
-        services.relabelling.ask(KEY)
+        services.wishes.relabel(KEY)
 
     assert label(services) is Outcome.LABELLED
     assert rekognition.asked == {LABELS: 2}
+
+
+def test_a_picture_that_is_not_in_quarantine_cannot_be_released_and_nobody_is_told(
+    s3: "S3Client", services: Services
+) -> None:
+    put(s3, services, "Car 98")
+    label(services)
+
+    assert services.wishes.release(KEY) is False
+    assert services.wishes.release("nobody's.png") is False
+    assert asked_for(services) == []
+
+
+def test_a_removal_of_what_nobody_hides_is_left_to_the_event_of_s3(
+    s3: "S3Client", services: Services, catalogue: Catalogue
+) -> None:
+    put(s3, services, "Car 98")
+    label(services)
+
+    services.wishes.remove(KEY)
+
+    assert asked_for(services) == []
+    assert services.bucket.has(KEY) is False
+    assert label(services) is Outcome.REMOVED
+
+
+def test_a_removal_of_what_is_not_there_makes_no_row(services: Services, catalogue: Catalogue) -> None:
+    services.wishes.remove("nobody's.png")
+
+    assert catalogue.rows("nobody's.png") == {}
+
+
+def test_a_release_and_a_removal_are_told_by_the_queue(s3: "S3Client", services: Services) -> None:
+    strict = Services(replace(services.settings, detect=("moderation",), moderation="quarantine"))
+    put(s3, services, "Graphic Violence 99")
+    strict.labelling.label(KEY)
+
+    released = services.wishes.release(KEY)
+    told = [asked_for(services), asked_for(services)]
+    services.wishes.remove(KEY)
+
+    assert (released, told) == (True, [[KEY], []])
+    assert asked_for(services) == [KEY]

@@ -1,0 +1,39 @@
+"""Use case: what somebody wants of a picture: another answer, its release from quarantine, its removal.
+
+A wish stands in the row first, so that it comes true though nobody hears of it at once.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from chalicelib.bucket import Bucket
+from chalicelib.queue import LabellingQueue
+from chalicelib.store import Store
+
+
+@dataclass(frozen=True)
+class Wishes:
+    bucket: Bucket
+    store: Store
+    queue: LabellingQueue
+
+    def relabel(self, key: str) -> bool:
+        """By today's settings; until then the answer stands. False if there is nothing to be labelled."""
+        known = self.store.ask_again(key, secrets.token_hex(16)) or self.bucket.has(key)
+        if known:
+            self.queue.ask_for(key)
+        return known
+
+    def release(self, key: str) -> bool:
+        """Out of quarantine, to be labelled without being moderated again. False if it is not in there."""
+        wanted = self.store.ask_for_release(key, secrets.token_urlsafe(16))
+        if wanted:
+            self.queue.ask_for(key)
+        return wanted
+
+    def remove(self, key: str) -> None:
+        """From the bucket, and from quarantine; S3 tells of the one, and of the other the queue must."""
+        is_secluded = self.store.ask_for_purge(key, secrets.token_hex(16))
+        self.bucket.delete(key)
+        if is_secluded:
+            self.queue.ask_for(key)

@@ -1,0 +1,514 @@
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from chalicelib.errors import Retryable
+from chalicelib.model import RELEASE, Outcome, StoredObject, place_of
+from chalicelib.services import Services
+from chalicelib.settings import Settings
+from local_cloud.endpoint import Endpoint
+from tests.catalogue import Catalogue
+from tests.crash_points import Crash, Mortal, When
+from tests.direct import short_circuit, straight_to
+from tests.faults import after, json_error, plan
+from tests.interception import Layer, intercept
+from tests.pictures import picture
+from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+KEY = "a b.png"
+BAD = picture("Graphic Violence 99", "Dog 90")
+GOOD = picture("Cat 95")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage that puts away what is flagged, and what can be seen of it from outside."""
+
+    services: Services
+    s3: "S3Client"
+    catalogue: Catalogue
+
+    def put(self, body: bytes = BAD, **more: Any) -> str:
+        return self.s3.put_object(Bucket=self.shown, Key=KEY, Body=body, **more)["VersionId"]
+
+    def delete(self) -> None:
+        self.s3.delete_object(Bucket=self.shown, Key=KEY)
+
+    def label(self) -> Outcome:
+        return self.services.labelling.label(KEY)
+
+    @property
+    def shown(self) -> str:
+        return self.services.settings.images_bucket
+
+    @property
+    def visible(self) -> bytes | None:
+        """What somebody who knows the key can get."""
+        try:
+            return self.s3.get_object(Bucket=self.shown, Key=KEY)["Body"].read()
+        except ClientError:
+            return None
+
+    @property
+    def versions(self) -> list[str]:
+        listed = self.s3.list_object_versions(Bucket=self.shown, Prefix=KEY)
+        return [each["VersionId"] for each in listed.get("Versions", [])]
+
+    @property
+    def put_away(self) -> list[bytes]:
+        bucket = self.services.settings.quarantine_bucket
+        listed = self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+        return [self.s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in listed]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return dict(self.catalogue.rows(KEY)["image"])
+
+    @property
+    def entries(self) -> list[str]:
+        return sorted(self.catalogue.rows(KEY))
+
+    @property
+    def state(self) -> Any:
+        """What a picture comes to: status, what can be seen, what is put away, its rows."""
+        return self.row["status"], self.visible, self.put_away, self.entries
+
+
+PUT_AWAY: Any = ("quarantined", None, [BAD], ["image"])
+LABELLED: Any = ("labelled", BAD, [], ["image", "label#dog", "label#graphic violence"])
+REMOVED: Any = ("removed", None, [], ["image"])
+
+
+@pytest.fixture
+def strict(settings: Settings) -> Settings:
+    return replace(settings, detect=("labels", "moderation"), moderation="quarantine")
+
+
+@pytest.fixture
+def session(endpoint: Endpoint) -> boto3.Session:
+    """There is so much to ask for that it takes no sockets."""
+    return short_circuit(boto3.Session(), endpoint)
+
+
+@pytest.fixture
+def services(strict: Settings, endpoint: Endpoint, rekognition: ScriptedRekognition) -> Services:
+    return over(straight_to(endpoint), strict)
+
+
+def over(layer: Layer, settings: Settings) -> Services:
+    services = Services(settings)
+    intercept(services.session, layer)
+    return services
+
+
+@pytest.fixture
+def stage(services: Services, session: boto3.Session) -> Stage:
+    s3 = session.client("s3")
+    return Stage(services, s3, Catalogue(services, s3, session.client("dynamodb")))
+
+
+def test_what_is_flagged_is_put_away(stage: Stage) -> None:
+    stage.put()
+
+    outcome = stage.label()
+
+    assert outcome is Outcome.QUARANTINED
+    assert stage.state == PUT_AWAY
+    assert stage.versions == []
+
+
+def test_what_is_not_flagged_stays(stage: Stage) -> None:
+    stage.put(GOOD)
+
+    stage.label()
+
+    assert stage.state == ("labelled", GOOD, [], ["image", "label#cat"])
+
+
+@pytest.mark.parametrize("moderation", ["flag", "off"])
+def test_where_nothing_is_to_be_put_away_nothing_is(
+    moderation: str, stage: Stage, services: Services
+) -> None:
+    lenient = Services(replace(services.settings, moderation=moderation))
+    stage.put()
+
+    lenient.labelling.label(KEY)
+
+    assert stage.state == LABELLED
+
+
+def test_the_row_says_what_it_is_there_for_and_shows_no_label(stage: Stage, services: Services) -> None:
+    stage.put()
+
+    stage.label()
+
+    image = services.store.image(KEY, services.now())
+    assert image is not None
+    assert (image.status, image.labels, image.labelled_at) == ("quarantined", (), None)
+    assert image.moderation is not None
+    assert image.moderation.flagged
+    assert [label.name for label in image.moderation.labels] == ["Graphic Violence"]
+
+
+def test_a_picture_that_was_labelled_before_answers_no_search_any_more(
+    stage: Stage, services: Services
+) -> None:
+    stage.put(GOOD)
+    stage.label()
+    stage.put()
+
+    stage.label()
+
+    assert stage.entries == ["image"]
+    assert list(services.store.showing("cat", 0, (), 20)) == []
+
+
+def test_metadata_and_tags_are_put_away_too(stage: Stage, services: Services) -> None:
+    stage.put(Metadata={"by": "Ann"}, ContentType="image/png", Tagging="album=summer")
+
+    stage.label()
+
+    found = replace(_found(stage), version_id=stage.row["version_id"])
+    kept: Any = {"Bucket": services.settings.quarantine_bucket, "Key": place_of(found)}
+    assert stage.s3.head_object(**kept)["Metadata"] == {"by": "Ann"}
+    assert stage.s3.get_object_tagging(**kept)["TagSet"] == [{"Key": "album", "Value": "summer"}]
+
+
+def _found(stage: Stage) -> Any:
+    return StoredObject(KEY, None, stage.row["etag"], 0, None, stage.services.now(), {}, b"")
+
+
+def test_the_event_of_its_removal_changes_nothing(stage: Stage, rekognition: ScriptedRekognition) -> None:
+    stage.put()
+    stage.label()
+
+    outcomes = [stage.label(), stage.label()]
+
+    assert outcomes == [Outcome.DUPLICATE] * 2
+    assert stage.state == PUT_AWAY
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1}
+
+
+def test_deleting_the_key_again_changes_nothing(stage: Stage) -> None:
+    stage.put()
+    stage.label()
+    stage.delete()
+
+    stage.label()
+
+    assert stage.state == PUT_AWAY
+
+
+def test_what_was_overwritten_meanwhile_leaves_the_newer_one_alone(stage: Stage, services: Services) -> None:
+    stage.put()
+    plan(services.session.events, "s3.CopyObject", after(lambda: stage.put(GOOD)))
+
+    stage.label()
+    stage.label()
+
+    assert stage.state == ("labelled", GOOD, [], ["image", "label#cat"])
+    assert len(stage.versions) == 1
+
+
+def test_what_was_overwritten_by_the_same_bytes_is_put_away_too(stage: Stage, services: Services) -> None:
+    stage.put()
+    plan(services.session.events, "s3.CopyObject", after(lambda: stage.put()))
+
+    stage.label()
+    stage.label()
+
+    assert stage.visible is None
+    assert stage.row["status"] == "quarantined"
+
+
+def test_a_new_upload_replaces_what_is_put_away(stage: Stage) -> None:
+    stage.put()
+    stage.label()
+    stage.put(GOOD)
+
+    outcome = stage.label()
+
+    assert outcome is Outcome.LABELLED
+    assert stage.state == ("labelled", GOOD, [], ["image", "label#cat"])
+
+
+def test_another_picture_that_is_flagged_replaces_what_is_put_away(stage: Stage) -> None:
+    other = picture("Graphic Violence 90")
+    stage.put()
+    stage.label()
+    stage.put(other)
+
+    stage.label()
+
+    assert stage.state == ("quarantined", None, [other], ["image"])
+
+
+def test_a_released_picture_is_labelled_without_being_moderated_or_paid_for_again(
+    stage: Stage, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    stage.put(Metadata={"by": "Ann"})
+    stage.label()
+
+    released = services.wishes.release(KEY)
+    outcome = stage.label()
+
+    assert (released, outcome) == (True, Outcome.LABELLED)
+    assert stage.state == LABELLED
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1}
+    image = services.store.image(KEY, services.now())
+    assert image is not None
+    assert image.moderation is not None
+    assert (image.moderation.flagged, image.metadata) == (True, {"by": "Ann"})
+
+
+def test_a_released_picture_gets_todays_answer_and_keeps_its_moderation(
+    stage: Stage, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    today = Services(replace(services.settings, detect=("labels", "moderation", "text")))
+
+    today.labelling.label(KEY)
+
+    assert stage.state == LABELLED
+    assert rekognition.asked == {LABELS: 2, MODERATION: 1, TEXT: 1}
+
+
+def test_a_released_picture_stays_released_when_it_is_labelled_again(
+    stage: Stage, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    stage.label()
+    services.wishes.relabel(KEY)
+
+    stage.label()
+
+    assert stage.state == LABELLED
+    assert rekognition.asked == {LABELS: 2, MODERATION: 1}
+
+
+def test_a_release_is_for_that_version_and_once(stage: Stage, services: Services) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    stage.label()
+    mark = stage.s3.head_object(Bucket=stage.shown, Key=KEY)["Metadata"][RELEASE]
+    stage.put(Metadata={RELEASE: mark})
+
+    stage.label()
+
+    assert stage.state == PUT_AWAY
+
+
+@pytest.mark.parametrize("mark", ["", "forged", "None"])
+def test_a_forged_mark_releases_nothing(mark: str, stage: Stage) -> None:
+    stage.put(Metadata={RELEASE: mark})
+
+    stage.label()
+
+    assert stage.state == PUT_AWAY
+
+
+def test_a_release_gives_way_to_a_new_upload(stage: Stage, services: Services) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    stage.put(GOOD)
+
+    stage.label()
+
+    assert stage.state == ("labelled", GOOD, [], ["image", "label#cat"])
+    assert services.wishes.release(KEY) is False
+
+
+def test_a_released_picture_that_is_removed_leaves_nothing(stage: Stage, services: Services) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    stage.label()
+    stage.delete()
+
+    outcome = stage.label()
+
+    assert outcome is Outcome.REMOVED
+    assert stage.state == REMOVED
+
+
+def test_only_what_is_put_away_can_be_released(stage: Stage, services: Services) -> None:
+    before = services.wishes.release(KEY)
+    stage.put(GOOD)
+    stage.label()
+
+    assert (before, services.wishes.release(KEY)) == (False, False)
+
+
+def test_what_is_put_away_cannot_be_labelled_again_before_it_is_released(
+    stage: Stage, services: Services
+) -> None:
+    stage.put()
+    stage.label()
+
+    assert services.wishes.relabel(KEY) is False
+
+
+def test_a_removal_leaves_it_in_neither_bucket(stage: Stage, services: Services) -> None:
+    stage.put()
+    stage.label()
+
+    services.wishes.remove(KEY)
+    outcome = stage.label()
+
+    assert outcome is Outcome.REMOVED
+    assert (*stage.state, stage.versions) == (*REMOVED, [])
+
+
+def test_a_removal_half_way_waits_for_who_is_at_work_and_then_leaves_nothing(
+    stage: Stage, services: Services
+) -> None:
+    stage.put()
+    plan(
+        services.session.events,
+        "s3.CopyObject",
+        after(lambda: Services(services.settings).wishes.remove(KEY)),
+    )
+
+    outcomes = [stage.label(), stage.label()]
+
+    assert outcomes == [Outcome.QUARANTINED, Outcome.REMOVED]
+    assert (*stage.state, stage.versions) == (*REMOVED, [])
+
+
+def test_what_is_gone_from_quarantine_by_other_hands_is_removed_when_it_is_released(
+    stage: Stage, services: Services
+) -> None:
+    stage.put()
+    stage.label()
+    bucket = services.settings.quarantine_bucket
+    for each in stage.s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        stage.s3.delete_object(Bucket=bucket, Key=each["Key"])
+    services.wishes.release(KEY)
+
+    outcome = stage.label()
+
+    assert outcome is Outcome.REMOVED
+    assert stage.state == REMOVED
+
+
+def test_a_version_that_somebody_deletes_on_its_way_is_removed(stage: Stage, services: Services) -> None:
+    version = stage.put()
+    gone = after(lambda: stage.s3.delete_object(Bucket=stage.shown, Key=KEY, VersionId=version))
+    plan(services.session.events, "s3.CopyObject", gone)
+
+    outcome = stage.label()
+
+    assert outcome is Outcome.REMOVED
+    assert stage.state == REMOVED
+
+
+def test_one_step_that_fails_is_tried_again_from_there(
+    stage: Stage, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    stage.put()
+    plan(services.session.events, "s3.CopyObject", json_error(403, "AccessDenied"))
+
+    with pytest.raises(Retryable):
+        stage.label()
+
+    assert stage.row["status"] == "quarantining"
+    assert stage.label() is Outcome.QUARANTINED
+    assert stage.state == PUT_AWAY
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1}
+
+
+@dataclass(frozen=True)
+class Crashing:
+    """A function that dies at its n-th AWS call, and those that come after it."""
+
+    mortal: Mortal
+    services: Services
+    later: Services
+
+    def label(self) -> None:
+        self.services.labelling.label(KEY)
+
+    def finish(self) -> None:
+        """What recovery sees to, once the lease is over."""
+        self.mortal.live()
+        for _ in range(2):
+            self.later.labelling.label(KEY)
+
+
+@pytest.fixture
+def crashing(stage: Stage, strict: Settings, endpoint: Endpoint) -> Crashing:
+    mortal = Mortal(straight_to(endpoint))
+    services, later = over(mortal, strict), over(mortal, strict)
+    lease = timedelta(seconds=strict.lease_seconds + 10)
+    vars(later)["labelling"] = replace(later.labelling, now=lambda: services.now() + lease)
+    return Crashing(mortal, services, later)
+
+
+def points(calls: int, exhaustive: bool) -> Iterator[tuple[int, When]]:
+    every = [(number, when) for number in range(1, calls + 1) for when in When]
+    yield from every if exhaustive else every[::4]
+
+
+def put_away_and_unwanted(stage: Stage) -> None:
+    stage.put()
+    stage.label()
+    stage.services.wishes.remove(KEY)
+
+
+SCENARIOS: dict[str, tuple[Callable[[Stage], object], Any]] = {
+    "into quarantine": (lambda stage: stage.put(), PUT_AWAY),
+    "out of it": (lambda stage: (stage.put(), stage.label(), stage.services.wishes.release(KEY)), LABELLED),
+    "gone for good": (put_away_and_unwanted, REMOVED),
+    "replaced": (
+        lambda stage: (stage.put(), stage.label(), stage.put(GOOD)),
+        ("labelled", GOOD, [], ["image", "label#cat"]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("begin", "end"), SCENARIOS.values(), ids=SCENARIOS)
+def test_a_crash_at_any_call_leaves_neither_a_lost_picture_nor_a_served_one(
+    begin: Callable[[Stage], object], end: Any, stage: Stage, crashing: Crashing, exhaustive: bool
+) -> None:
+    begin(stage)
+    crashing.label()
+    calls = len(crashing.mortal.calls)
+    assert stage.state == end
+    assert calls >= 5
+
+    for number, when in points(calls, exhaustive):
+        clear(stage)
+        begin(stage)
+        crashing.mortal.crash_at(number, when)
+        with pytest.raises(Crash):
+            crashing.label()
+        if end in (PUT_AWAY, LABELLED):
+            assert BAD in [stage.visible, *stage.put_away], (number, when)
+
+        crashing.finish()
+
+        assert stage.state == end, (number, when)
+
+
+def clear(stage: Stage) -> None:
+    for version in stage.versions:
+        stage.s3.delete_object(Bucket=stage.shown, Key=KEY, VersionId=version)
+    for each in stage.s3.list_objects_v2(Bucket=stage.services.settings.quarantine_bucket).get(
+        "Contents", []
+    ):
+        stage.s3.delete_object(Bucket=stage.services.settings.quarantine_bucket, Key=each["Key"])
+    stage.catalogue.forget(KEY)
