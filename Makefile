@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OBJECTS := local_cloud/recognition/objects
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check search prove format deploy destroy named clean
+.PHONY: help run test check search fuzz prove format deploy destroy named clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -34,8 +34,11 @@ check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint,
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile --real-packages --cov --cov-report=term
 
-search: $(VENV)/installed  ## every order of events, interleaving of two workers, moment to die, 10,000 requests: some minutes
-	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py tests/test_quarantining.py tests/test_conformance.py
+search: $(VENV)/installed  ## every order of events, interleaving of two workers and moment to die, in full: some minutes
+	$(BIN)/python -m pytest -n auto --exhaustive tests/test_convergence.py tests/test_interleaving.py tests/test_quarantining.py
+
+fuzz: $(VENV)/installed  ## 10,000 requests to the API, made up from its description: a quarter of an hour
+	$(BIN)/python -m pytest --exhaustive tests/test_conformance.py
 
 prove: $(VENV)/installed  ## 3,000 lives of the app in which anything goes wrong, and nothing may be lost: an hour and more
 	@$(BIN)/python -m bench.prove $(ARGS)
