@@ -32,6 +32,7 @@ SCOPES = {
     ("GET", "/images"): "read",
     ("GET", "/images/{image_id}"): "read",
     ("DELETE", "/images/{image_id}"): "admin",
+    ("POST", "/images/{image_id}/release"): "admin",
     ("POST", "/images/{image_id}/relabel"): "admin",
     ("GET", "/images/{image_id}/labels/{label}"): "read",
     ("GET", "/labels/{label}/images"): "read",
