@@ -2,12 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 
+from chalicelib.errors import AccessLost
 from chalicelib.rows import read_claim
 from chalicelib.services import Services
 from chalicelib.settings import Settings
@@ -15,50 +20,117 @@ from local_cloud.endpoint import Endpoint
 from tests.catalogue import Catalogue
 from tests.direct import short_circuit
 from tests.pictures import picture
-from tests.scripted_rekognition import ScriptedRekognition
+from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
 
 PREEMPTIONS, EXHAUSTIVE_PREEMPTIONS = 2, 4  # at most: few bugs need more to show
 
+OPERATIONS = (LABELS, MODERATION, TEXT)
+
 Step = Callable[[Catalogue, str], object]
-current: ContextVar["Worker"] = ContextVar("current")  # also in the threads of its detectors
+current: ContextVar["Strand"] = ContextVar("current")
 
 
-@dataclass
+@dataclass(eq=False)
+class Strand:
+    """One thread of a worker: its own, or that of a detector."""
+
+    worker: "Worker"
+    number: int = 0  # among the worker's, so that a search can be repeated
+    _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def stop(self) -> None:
+        self.worker.stopped.append(self)
+        self.worker.rest()
+        self._go.acquire()
+
+    def go_on(self) -> None:
+        """Runs to its next AWS call or to its end, as does what sets off or waits for it."""
+        self.worker.stopped.remove(self)
+        self.worker.begin()
+        self._go.release()
+        self.worker.wait()
+
+
+@dataclass(eq=False)
 class Worker:
-    """One delivery of an event, which stops before each of its AWS calls until it is let go on."""
+    """One delivery of an event, which stops before each of its AWS calls until it is let go on.
+
+    It is at rest when each of its strands has stopped, or waits for others of them.
+    """
 
     services: Services
     key: str
     before: Callable[[], object] = lambda: None
-    is_done: bool = False
+    may_fail: tuple[type[Exception], ...] = ()
     failure: BaseException | None = None
-    _stopped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    stopped: list[Strand] = field(default_factory=list)
+    _running: int = 0
+    _change: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self) -> None:
+        self.begin()
         threading.Thread(target=self._run, daemon=True).start()
-        self._stopped.acquire()
+        self.wait()
 
-    def step(self) -> None:
-        """Runs to the next AWS call, or to the end."""
-        self._go.release()
-        self._stopped.acquire()
+    def begin(self) -> None:
+        """One more strand is running."""
+        with self._change:
+            self._running += 1
 
-    def stop(self) -> None:
-        self._stopped.release()
-        self._go.acquire()
+    def rest(self) -> None:
+        """One strand less is running."""
+        with self._change:
+            self._running -= 1
+            self._change.notify_all()
+
+    def wait(self) -> None:
+        with self._change:
+            self._change.wait_for(lambda: self._running == 0)
 
     def _run(self) -> None:
-        current.set(self)
-        self.stop()
+        strand = Strand(self)
+        current.set(strand)
+        strand.stop()
         try:
             self.before()
-            self.services.labelling.label(self.key)
+            with suppress(*self.may_fail):
+                self.services.labelling.label(self.key)
         except BaseException as failure:  # noqa: BLE001 - told by take_turns
             self.failure = failure
         finally:
-            self.is_done = True
-            self._stopped.release()
+            self.rest()
+
+
+class StrandPool(ThreadPoolExecutor):
+    """Makes a strand of each task that a worker hands over, which makes a call to AWS at least.
+
+    While the worker waits for them it is at rest; it goes on in place of the last one that ends.
+    """
+
+    tasks = 0
+    ended = 0
+
+    def submit(self, task: Any, /, *args: Any, **named: Any) -> Any:
+        setter_off = current.get(None)
+        if setter_off is None:
+            return super().submit(task, *args, **named)
+        self.tasks += 1
+        setter_off.worker.begin()
+        return super().submit(self._run, Strand(setter_off.worker, self.tasks), partial(task, *args, **named))
+
+    def __exit__(self, *args: Any) -> None:
+        if self.tasks:
+            current.get().worker.rest()
+        super().__exit__(*args)
+
+    def _run(self, strand: Strand, task: Callable[[], Any]) -> Any:
+        current.set(strand)
+        try:
+            return task()
+        finally:
+            self.ended += 1
+            if self.ended < self.tasks:
+                strand.worker.rest()
 
 
 @dataclass
@@ -68,15 +140,19 @@ class Schedule:
     choices: list[int]
     preemptions: int
     widths: list[int] = field(default_factory=list)
-    last: Worker | None = None
+    last: Strand | None = None
 
-    def pick(self, alive: list[Worker]) -> Worker:
-        forced = self.last in alive and self.preemptions == 0
-        ordered = sorted(alive, key=lambda worker: worker is not self.last)[: 1 if forced else None]
+    def pick(self, alive: list[Strand]) -> Strand:
+        """It costs a preemption to interrupt a worker, or to change the order of its own strands."""
+        at_work = self.last and self.last.worker
+        ordered = sorted(alive, key=lambda each: (each is not self.last, each.worker is not at_work))
+        is_free = ordered[0].worker is not at_work
+        if self.preemptions == 0 and not is_free:
+            ordered = ordered[:1]
         turn = len(self.widths)
         self.widths.append(len(ordered))
         picked = ordered[self.choices[turn] if turn < len(self.choices) else 0]
-        self.preemptions -= self.last in alive and picked is not self.last
+        self.preemptions -= picked is not ordered[0] and not is_free
         self.last = picked
         return picked
 
@@ -101,11 +177,15 @@ def interleavings(start: Callable[[str], list[Worker]], preemptions: int) -> Ite
         choices = schedule.following()
 
 
+def by_number(strand: Strand) -> int:
+    return strand.number
+
+
 def take_turns(workers: list[Worker], schedule: Schedule) -> None:
     for worker in workers:
         worker.start()
-    while alive := [worker for worker in workers if not worker.is_done]:
-        schedule.pick(alive).step()
+    while alive := [strand for worker in workers for strand in sorted(worker.stopped, key=by_number)]:
+        schedule.pick(alive).go_on()
     assert [worker.failure for worker in workers if worker.failure] == []
 
 
@@ -165,13 +245,23 @@ def preemptions(exhaustive: bool) -> int:
 
 
 @pytest.fixture
-def two(settings: Settings, endpoint: Endpoint) -> tuple[Services, Services]:
+def two(settings: Settings, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> tuple[Services, Services]:
     """Two functions' services, each stopping before its AWS calls."""
-    pair = Services(settings), Services(settings)
-    for services in pair:
-        short_circuit(services.session, endpoint)
-        services.session.events.register_first("before-send", lambda **_: current.get().stop())
-    return pair
+    monkeypatch.setattr("chalicelib.detection.ThreadPoolExecutor", StrandPool)
+    return stopping(settings, endpoint), stopping(settings, endpoint)
+
+
+@pytest.fixture
+def two_thorough(two: object, all_detectors: Settings, endpoint: Endpoint) -> tuple[Services, Services]:
+    """The same, with all detectors."""
+    return stopping(all_detectors, endpoint), stopping(all_detectors, endpoint)
+
+
+def stopping(settings: Settings, endpoint: Endpoint) -> Services:
+    services = Services(settings)
+    short_circuit(services.session, endpoint)
+    services.session.events.register_first("before-send", lambda **_: current.get().stop())
+    return services
 
 
 @pytest.mark.parametrize(("first", "then"), SCENARIOS.values(), ids=SCENARIOS.keys())
@@ -228,3 +318,66 @@ def test_no_interleaving_forgets_that_another_answer_is_wanted_or_asks_twice_for
         assert not read_claim(catalogue.rows(key)["image"]).is_wanted_anew, choices
 
     assert set(rekognition.calls.values()) == {2}
+
+
+# With all detectors, whose calls take part one by one
+
+WHILE_DETECTORS_WORK = (
+    "a_new_picture_and_its_overwriting",
+    "a_new_picture_and_its_deletion",
+    "a_newer_version_and_its_permanent_deletion",
+    "an_overwriting_of_what_was_labelled_and_its_undoing",
+)
+
+
+@pytest.fixture
+def changes_of_order(exhaustive: bool) -> int:
+    return EXHAUSTIVE_PREEMPTIONS // 2 if exhaustive else PREEMPTIONS // 2
+
+
+@pytest.mark.parametrize("name", WHILE_DETECTORS_WORK)
+def test_no_order_of_the_detectors_leaves_the_table_behind_the_bucket(
+    name: str,
+    two_thorough: tuple[Services, Services],
+    catalogue: Catalogue,
+    changes_of_order: int,
+) -> None:
+    one, other = two_thorough
+    first, then = SCENARIOS[name]
+
+    def start(key: str) -> list[Worker]:
+        for step in first:
+            step(catalogue, key)
+        return [Worker(one, key), Worker(other, key, before=lambda: then(catalogue, key))]
+
+    runs = 0
+    for key, choices in interleavings(start, changes_of_order):
+        assert catalogue.said(key) == catalogue.expected(key), choices
+        catalogue.forget(key)
+        runs += 1
+
+    assert runs > 10
+
+
+@pytest.mark.parametrize("failing", [(), (TEXT,), (LABELS, MODERATION)], ids=["none", "one", "two"])
+def test_no_order_of_the_detectors_costs_a_second_call_of_one_that_answered(
+    failing: tuple[str, ...],
+    two_thorough: tuple[Services, Services],
+    catalogue: Catalogue,
+    rekognition: ScriptedRekognition,
+    endpoint: Endpoint,
+    changes_of_order: int,
+) -> None:
+    next_try = Services(two_thorough[0].settings)
+    short_circuit(next_try.session, endpoint)
+
+    def start(key: str) -> list[Worker]:
+        put("Dog 90")(catalogue, key)
+        rekognition.calls.clear()
+        rekognition.failures |= {operation: [(400, "AccessDeniedException")] for operation in failing}
+        return [Worker(services, key, may_fail=(AccessLost,)) for services in two_thorough]
+
+    for key, choices in interleavings(start, changes_of_order):
+        next_try.labelling.label(key)
+        assert catalogue.said(key) == catalogue.expected(key), choices
+        assert rekognition.asked == dict.fromkeys(OPERATIONS, 1) | dict.fromkeys(failing, 2), choices
