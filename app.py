@@ -3,10 +3,10 @@
 from typing import Any
 
 from chalice import Chalice, Rate
-from chalice.app import AuthRequest, AuthResponse, CloudWatchEvent, Response
+from chalice.app import AuthRequest, AuthResponse, CloudWatchEvent, Response, SQSEvent
 
 from chalicelib import api, auth, docs, headers, log, openapi
-from chalicelib.events import Messages, ObjectsChanged
+from chalicelib.events import Messages, ObjectsChanged, RowsChanged
 from chalicelib.queue import queue_name
 from chalicelib.services import Services
 from chalicelib.settings import Settings
@@ -41,6 +41,21 @@ def label_queued_image(event: Messages) -> dict[str, Any]:
     return event.handled(services.slow_path.next_try)
 
 
+@app.on_dynamodb_record(stream_arn=settings.images_stream_arn, starting_position="TRIM_HORIZON")
+def notify(event: RowsChanged) -> dict[str, Any]:
+    return event.handled(services.dispatching.announce)
+
+
+@app.on_sqs_message(
+    queue=queue_name(settings.callbacks_queue_url),
+    batch_size=1,
+    maximum_concurrency=settings.callback_concurrency,
+)
+def deliver_callback(event: SQSEvent) -> None:
+    for record in event:
+        services.delivery.deliver(record.body)
+
+
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def recover(_: CloudWatchEvent) -> None:
     services.recovery.run()
@@ -49,6 +64,7 @@ def recover(_: CloudWatchEvent) -> None:
 # Chalice makes its events before any middleware runs; its S3Event wants a first record.
 label_uploaded_image.event_class = ObjectsChanged
 label_queued_image.event_class = Messages
+notify.event_class = RowsChanged
 
 
 @app.authorizer(ttl_seconds=auth.TTL_SECONDS)
@@ -145,6 +161,24 @@ def relabel_image(image_id: str) -> Response:
     api.refuse_hidden(services.store.image(key, services.now()))
     api.found(services.wishes.relabel(key) or None)
     return api.accepted(key)
+
+
+@app.route("/images/{image_id}/deliveries", methods=["GET"], authorizer=by_token)
+@auth.require("admin")
+@api.answers
+def list_deliveries(image_id: str) -> Response:
+    query = api.Query(app.current_request)
+    callbacks = services.callbacks.of_image(api.source_file(image_id), services.now())
+    return query.deliveries(callbacks, query.after(api.BY_DELIVERY))
+
+
+@app.route("/images/{image_id}/deliveries/{delivery_id}/replay", methods=["POST"], authorizer=by_token)
+@auth.require("admin")
+@api.answers
+def replay_delivery(image_id: str, delivery_id: str) -> Response:
+    api.no_parameters(app.current_request)
+    key, event_id = api.source_file(image_id), api.event_id(delivery_id)
+    return api.replayed(services.dispatching.replay(key, event_id))
 
 
 @app.route("/images/{image_id}/labels/{label}", methods=["GET"], authorizer=by_token)

@@ -4,9 +4,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
-from datetime import UTC
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import wraps
 from http import HTTPStatus
@@ -18,7 +17,8 @@ import msgspec
 from chalice.app import MultiDict, Request, Response
 
 from chalicelib import contract, log, model
-from chalicelib.errors import Retryable
+from chalicelib.callback import Callback, State
+from chalicelib.errors import CallbackRefused, Retryable
 from chalicelib.model import VISIBLE, Image, Status, Summary
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Listed, Position
@@ -35,11 +35,14 @@ MAX_DETAIL = 500  # characters; a detail may name what was sent
 RETRY_AFTER_SECONDS = 2
 CHECKSUM_BYTES = 9
 BAD_CURSOR = "cursor was changed or belongs to another query; start again without it."
+NO_DELIVERY = "There is no such delivery."
 EMPTY: Headers = {}
 HINTS = {HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "; send JSON with Content-Type: application/json"}
 
 CONFIDENCE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,30})?(E-[0-9]{1,2})?")  # a number that DynamoDB can hold
 DECODER = msgspec.json.Decoder(float_hook=lambda text: _number(float(text)))
+SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+EVENT = re.compile(r"evt_[0-9a-f]{32}")
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z~[0-9a-f]{8}")
 
 
@@ -76,6 +79,8 @@ def answers(view: Callable[P, Response]) -> Callable[P, Response]:
             return view(*args, **kwargs)
         except Problem as problem:
             return problem.response()
+        except CallbackRefused as refusal:
+            return _unprocessable(f"callback_url: {refusal.reason}.").response()
         except Retryable as failure:
             return Unanswered(_unavailable(), failure)
         except Exception as bug:  # noqa: BLE001 - Chalice would log it in a line without the request
@@ -203,11 +208,20 @@ class Query:
         return list_of(found, None)
 
     def page(self, listed: Iterator[Listed]) -> Response:
-        """As many as asked for, and a cursor if there are more."""
-        items = list(islice(listed, self.limit + 1))
+        """As many images as asked for, and a cursor if there are more."""
+        return list_of(*self._page((each.position, each.summary) for each in listed))
+
+    def deliveries(self, callbacks: Iterable[Callback], after: Position) -> Response:
+        """The same of callbacks that are sorted by what is their position."""
+        placed = (((each.created_at, each.event_id), _delivery(each)) for each in callbacks)
+        left = ((position, item) for position, item in placed if not after or position < after)
+        return reply(contract.Deliveries(*self._page(left)))
+
+    def _page(self, placed: Iterator[tuple[Position, T]]) -> tuple[list[T], str | None]:
+        items = list(islice(placed, self.limit + 1))
         more = len(items) > self.limit
-        cursor = _encode_cursor(items[self.limit - 1].position, self._fingerprint) if more else None
-        return list_of([each.summary for each in items[: self.limit]], cursor)
+        cursor = _encode_cursor(items[self.limit - 1][0], self._fingerprint) if more else None
+        return [item for _, item in items[: self.limit]], cursor
 
     @property
     def _fingerprint(self) -> bytes:
@@ -233,7 +247,16 @@ def _is_moment(text: str) -> bool:
     return MOMENT.fullmatch(text) is not None
 
 
+def _is_second(text: str) -> bool:
+    return SECOND.fullmatch(text) is not None
+
+
+def _is_event(text: str) -> bool:
+    return EVENT.fullmatch(text) is not None
+
+
 BY_TIME: Forms = (_is_moment,)
+BY_DELIVERY: Forms = (_is_second, _is_event)
 
 
 def upload_request(request: Request, max_bytes: int) -> contract.UploadRequest:
@@ -260,7 +283,7 @@ def list_of(summaries: list[Summary], next_cursor: str | None) -> Response:
 
 def image(request: Request, an_image: Image) -> Response:
     """The whole answer, unless the client says that it has this very one."""
-    body = msgspec.json.encode(_about(contract.Image, an_image, an_image.source_file)).decode()
+    body = msgspec.json.encode(contract.told(an_image)).decode()
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}  # kept, and asked for each time
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
@@ -273,22 +296,33 @@ def label_of(an_image: Image, name: str) -> Response:
     wanted = model.label_key(name)
     for label in an_image.labels:
         if model.label_key(label.name) == wanted:
-            return reply(_about(contract.ImageLabel, label, an_image.source_file))
+            return reply(contract.told_of(contract.ImageLabel, label, an_image.source_file))
     if an_image.status is Status.LABELLED:
         raise not_found("This image has no such label.")
     raise not_found(f"This image has no such label; its status is {an_image.status}.")
 
 
 def expected_upload(upload: ExpectedUpload) -> Response:
-    expires_at = upload.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    put = contract.Put("PUT", upload.presigned.url, upload.presigned.headers, expires_at)
-    names = _names(upload.source_file)
+    put = contract.Put("PUT", upload.presigned.url, upload.presigned.headers, _timestamp(upload.expires_at))
+    names = contract.names(upload.source_file)
     body = contract.ExpectedUpload(**names, status="awaiting_upload", upload_url=put.url, upload=put)
     return reply(body, HTTPStatus.CREATED)
 
 
 def accepted(key: str) -> Response:
-    return reply(contract.Accepted(**_names(key)), HTTPStatus.ACCEPTED)
+    return reply(contract.Accepted(**contract.names(key)), HTTPStatus.ACCEPTED)
+
+
+def event_id(delivery_id: str) -> str:
+    if not EVENT.fullmatch(delivery_id):
+        raise not_found(NO_DELIVERY)
+    return delivery_id
+
+
+def replayed(callback: Callback | None) -> Response:
+    if callback is None:
+        raise not_found(NO_DELIVERY)
+    return reply(_delivery(callback), HTTPStatus.ACCEPTED)
 
 
 def _unavailable() -> Problem:
@@ -366,17 +400,25 @@ def _single(name: str, values: list[str]) -> str:
     return values[0]
 
 
-def _names(key: str) -> dict[str, str]:
-    return {"image_id": model.image_id(key), "source_file": key}
-
-
 def _summary(summary: Summary) -> Any:
-    return _about(contract.Summary, summary, summary.source_file, thumbnail_url=None)
+    return contract.told_of(contract.Summary, summary, summary.source_file, thumbnail_url=None)
 
 
-def _about(kind: Any, known: Any, key: str, **more: Any) -> Any:
-    """An answer with all that is known of something, and which image it is about."""
-    return kind(**{**asdict(known), **_names(key)}, **more)  # msgspec passes over what is as by default
+def _delivery(callback: Callback) -> contract.Delivery:
+    is_pending = callback.state is State.PENDING
+    return contract.Delivery(
+        delivery_id=callback.event_id,
+        type=callback.type,
+        host=callback.host,
+        state=callback.state,
+        created_at=callback.created_at,
+        attempts=callback.attempts,
+        next_attempt=_timestamp(datetime.fromtimestamp(callback.due_at, UTC)) if is_pending else None,
+    )
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _encode_cursor(position: Position, fingerprint: bytes) -> str:

@@ -161,6 +161,11 @@ class CallbackRules:
         return self.resolve(target.host, target.port, socket.AF_UNSPEC, socket.SOCK_STREAM)
 
 
+def authority_of(url: str) -> str:
+    """The host of a URL that has been parsed before, and its port where that is not the usual one."""
+    return _target(url).authority
+
+
 def _target(url: object) -> Target:
     if not isinstance(url, str) or len(url) > MAX_URL:
         raise CallbackRefused(f"The URL must be a string of up to {MAX_URL} characters")

@@ -4,13 +4,15 @@ Requests are checked by these types, answers are made of them, and /openapi.json
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from chalicelib import model
+from chalicelib.callback import PastAttempt, State
+from chalicelib.callback_url import MAX_URL
 from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Upload
 
 MAX_LIMIT, DEFAULT_LIMIT = 100, 20
@@ -43,10 +45,14 @@ ABOUT: Mapping[str, str] = {
     "reused_from": "The key whose answer this is, where no detector was asked.",
     "top_labels": "The surest five.",
     "thumbnail_url": "Reserved.",
+    "callback": "Whom the picture's own callbacks tell of it.",
+    "delivery_id": "The webhook-id of each attempt.",
+    "next_attempt": "When it is due; null where there will be none.",
     "next_cursor": "For `cursor`, to ask for the next page; null on the last.",
 }
 
 VisibleStatus: Any = Literal[tuple(map(str, VISIBLE))]
+DeliveryState: Any = Literal[tuple(map(str, State))]
 
 
 def described(name: str, kind: Any) -> Any:
@@ -95,10 +101,11 @@ class UploadRequest(Struct, forbid_unknown_fields=True, frozen=True):
         Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}(?!\n)$")],
         Annotated[str, Meta(pattern=r"^[!-~]([ -~]*[!-~])?(?!\n)$")],
     ] = {}
+    callback_url: Annotated[str, Meta(max_length=MAX_URL)] | None = None
 
     @property
     def upload(self) -> Upload:
-        return Upload(self.content_type, self.size, self.sha256, self.metadata)
+        return Upload(self.content_type, self.size, self.sha256, self.metadata, self.callback_url)
 
 
 class Problem(Struct, frozen=True):
@@ -138,6 +145,23 @@ class ExpectedUpload(Struct, frozen=True):
     upload: Put
 
 
+class Delivery(Struct, frozen=True):
+    """A callback on its way: what it tells, to whom, and what has been tried."""
+
+    delivery_id: Annotated[str, Meta(description=ABOUT["delivery_id"])]
+    type: str
+    host: str
+    state: DeliveryState
+    created_at: str
+    attempts: tuple[PastAttempt, ...]
+    next_attempt: Annotated[str | None, Meta(description=ABOUT["next_attempt"])]
+
+
+class Deliveries(Struct, frozen=True):
+    items: list[Delivery]
+    next_cursor: Annotated[str | None, Meta(description=ABOUT["next_cursor"])]
+
+
 Image = about("Image", model.Image)
 Summary = about("Summary", model.Summary, thumbnail_url=str | None)
 ImageLabel = about("ImageLabel", model.Label)
@@ -146,6 +170,20 @@ Images = defstruct(
     [("items", list[Summary]), ("next_cursor", described("next_cursor", str | None))],  # type: ignore[valid-type]
     module=__name__,
 )
+
+
+def told(image: model.Image) -> Any:
+    """An image as every reader sees it, in answers and in callbacks."""
+    return told_of(Image, image, image.source_file)
+
+
+def told_of(kind: Any, known: Any, key: str, **more: Any) -> Any:
+    """An answer with all that is known of something, and which image it is about."""
+    return kind(**{**asdict(known), **names(key)}, **more)  # msgspec passes over what is as by default
+
+
+def names(key: str) -> dict[str, str]:
+    return {"image_id": model.image_id(key), "source_file": key}
 
 
 @dataclass(frozen=True)
@@ -182,6 +220,12 @@ OPERATIONS: Mapping[Route, Operation] = {
     ),
     ("POST", "/images/{image_id}/relabel"): Operation(
         "Have a picture labelled again", Accepted, HTTPStatus.ACCEPTED, may_conflict=True
+    ),
+    ("GET", "/images/{image_id}/deliveries"): Operation(
+        "List the callbacks of an image, the newest first", Deliveries, query=Page
+    ),
+    ("POST", "/images/{image_id}/deliveries/{delivery_id}/replay"): Operation(
+        "Send a callback again", Delivery, HTTPStatus.ACCEPTED
     ),
     ("GET", "/images/{image_id}/labels/{label}"): Operation("Tell of one label of an image", ImageLabel),
     ("GET", "/labels/{label}/images"): Operation(

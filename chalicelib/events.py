@@ -1,13 +1,16 @@
-"""What S3 and the queues tell the functions that they invoke."""
+"""What S3, the queues and the table's stream tell the functions that they invoke."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from chalice.app import S3Event, SQSEvent
+from chalice.app import DynamoDBEvent, S3Event, SQSEvent
 
+from chalicelib import log, rows
 from chalicelib.notifications import keys_of
 from chalicelib.queue import Message
+
+Handle = Callable[[rows.Row | None, rows.Row | None], None]  # of a row as it was, and as it is
 
 
 class ObjectsChanged(S3Event):  # type: ignore[misc]
@@ -35,6 +38,32 @@ class Messages(SQSEvent):  # type: ignore[misc]
         return item_failures(message.id for message in self if not handle(message))
 
 
+class RowsChanged(DynamoDBEvent):  # type: ignore[misc]
+    """Changes of the table's rows, those of each in the order in which they happened."""
+
+    def handled(self, handle: Handle) -> dict[str, Any]:
+        """Hands over each change by itself, and tells Lambda the first that failed: there it goes on."""
+        changes = [record["dynamodb"] for record in self.to_dict()["Records"]]
+        failed = [change["SequenceNumber"] for change in changes if not _is_handled(change, handle)]
+        return item_failures(failed[:1])
+
+
 def item_failures(identifiers: Iterable[str]) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html"""
+    """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+    """
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in identifiers]}
+
+
+def _is_handled(change: Any, handle: Handle) -> bool:
+    try:
+        handle(_row(change.get("OldImage")), _row(change.get("NewImage")))
+    except Exception as failure:  # noqa: BLE001 - one record must not cost its neighbours their turn
+        log.failed(failure, record=change["SequenceNumber"], image=change["Keys"]["source_file"]["S"])
+        return False
+    return True
+
+
+def _row(item: Any) -> rows.Row | None:
+    return None if item is None else rows.unmarshal(item)

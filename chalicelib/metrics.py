@@ -35,6 +35,12 @@ class Metrics:
         line.add_metric("ReuseHits", MetricUnit.Count, 1)
         line.flush_metrics()
 
+    def callback(self, outcome: str) -> None:
+        """A message about a callback has been dealt with."""
+        line = self._line(outcome=outcome)
+        line.add_metric("Callbacks", MetricUnit.Count, 1)
+        line.flush_metrics()
+
     def _line(self, **dimension: str) -> EphemeralMetrics:
         # One each, since Powertools' Metrics share one state between threads; and with service=None,
         # POWERTOOLS_SERVICE_NAME in the environment would become a dimension.

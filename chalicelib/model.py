@@ -234,6 +234,7 @@ class Upload:
     size: int | None = None
     sha256: str | None = None  # in hex
     metadata: Mapping[str, str] = field(default_factory=dict)
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -361,6 +362,13 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Listener:
+    """Whom callbacks tell of an image; the rest of the URL may be a secret."""
+
+    host: str
+
+
+@dataclass(frozen=True)
 class Image:
     source_file: str
     status: Status
@@ -378,6 +386,7 @@ class Image:
     model_versions: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     reused_from: str | None = None
+    callback: Listener | None = None
 
     @property
     def summary(self) -> Summary:
@@ -429,17 +438,17 @@ def storable_labels(labels: Iterable[Label], most: int) -> tuple[Label, ...]:
     for label in sorted(labels, key=lambda label: -label.confidence):
         name = label.name[:MAX_NAME]
         best.setdefault(label_key(name), replace(label, name=name))
-    return tuple(_fitting(_within(MAX_BOXES, list(best.values())[:most]), LABELS_ROOM))
+    return tuple(fitting(_within(MAX_BOXES, list(best.values())[:most]), LABELS_ROOM))
 
 
 def storable_text(lines: Iterable[Line]) -> tuple[Line, ...]:
     """As many lines as a row has room for."""
-    return tuple(_fitting(lines, TEXT_ROOM))
+    return tuple(fitting(lines, TEXT_ROOM))
 
 
 def storable_moderation(moderation: Moderation) -> Moderation:
     """As many labels as a row has room for."""
-    return replace(moderation, labels=tuple(_fitting(moderation.labels, MODERATION_ROOM)))
+    return replace(moderation, labels=tuple(fitting(moderation.labels, MODERATION_ROOM)))
 
 
 def is_flagged(labels: Iterable[ModerationLabel], triggers: Mapping[str, float]) -> bool:
@@ -452,7 +461,7 @@ def is_flagged(labels: Iterable[ModerationLabel], triggers: Mapping[str, float])
     )
 
 
-def _fitting(parts: Iterable[T], room: int) -> Iterator[T]:
+def fitting(parts: Iterable[T], room: int) -> Iterator[T]:
     """Those that fit one after the other, in bytes of JSON."""
     for part in parts:
         size = len(json.dumps(asdict(part)))

@@ -21,13 +21,17 @@ DESCRIPTION = """What is in the pictures that land in a bucket, as Amazon Rekogn
 Lists answer `items` and `next_cursor`: ask again with it as `cursor` until it is null. Errors are problems as
 in RFC 9457, and their `detail` says what to do."""
 TOKEN = "A token of the API, with the scope that the route asks for."  # noqa: S105
-IN_PATH = {"image_id": ABOUT["image_id"], "label": "The name of a label, in any case."}
+IN_PATH = {
+    "image_id": ABOUT["image_id"],
+    "label": "The name of a label, in any case.",
+    "delivery_id": ABOUT["delivery_id"],
+}
 WHY: Mapping[HTTPStatus, str] = {
     HTTPStatus.NOT_MODIFIED: "The client has this very answer.",
     HTTPStatus.BAD_REQUEST: "A parameter is unknown or wrong, or the body is no JSON.",
     HTTPStatus.UNAUTHORIZED: "There is no token, or none that is known and has not expired.",
     HTTPStatus.FORBIDDEN: "The token lacks the scope.",
-    HTTPStatus.NOT_FOUND: "There is no such image, or it has no such label.",
+    HTTPStatus.NOT_FOUND: "There is no such image, or it has no such label or delivery.",
     HTTPStatus.CONFLICT: "The picture is in quarantine, or is not, as the detail says.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is said to be no JSON.",

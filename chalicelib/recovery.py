@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from chalicelib import log
 from chalicelib.bucket import Bucket, Entry
 from chalicelib.daily_limit import DailyLimit
+from chalicelib.dispatching import Dispatching
 from chalicelib.errors import Retryable
 from chalicelib.model import Status
 from chalicelib.queue import LabellingQueue
@@ -47,11 +48,12 @@ class Recovery:
     state: State
     queue: LabellingQueue
     limit: DailyLimit | None
+    dispatching: Dispatching
     now: Callable[[], datetime]
     lease: timedelta
 
     def run(self) -> None:
-        """Does each part, whatever becomes of the others, and says how many pictures each has found.
+        """Does each part, whatever becomes of the others, and says how much each has found.
 
         Raises in one group what no later run can heal.
         """
@@ -75,6 +77,7 @@ class Recovery:
             "died_at_quarantine": lambda: self._take_up(Status.QUARANTINING, self.lease, Status.QUARANTINING),
             "forgotten": lambda: self._take_up(Status.QUEUED, QUEUED_FOR, Status.QUEUED),
             "deferred": self._take_up_deferred,
+            "callbacks_due": self.dispatching.enqueue_due,
             "unheard_of": self._sweep_bucket,
             **{f"gone_{status}": lambda status=status: self._sweep_rows(status) for status in WITH_OBJECTS},  # type: ignore[misc]
         }

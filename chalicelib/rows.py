@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from msgspec import ValidationError, convert
 
+from chalicelib.callback_url import authority_of
 from chalicelib.model import (
     RELEASE,
     Answer,
@@ -79,7 +80,7 @@ def status_fields(source_file: str, status: Status, now: datetime) -> dict[str, 
     return {
         "status": status,
         "status_key": status_index_key(status),
-        "updated_at": _position(source_file, now),
+        "updated_at": position(source_file, now),
     }
 
 
@@ -90,6 +91,7 @@ def upload_row(source_file: str, upload: Upload, expires_at: int, now: datetime)
         "content_type": upload.content_type,
         "size": upload.size,
         "metadata": upload.metadata,
+        "callback_url": upload.callback_url,
         "expires_at": expires_at,
         "schema": SCHEMA,
     }
@@ -118,8 +120,8 @@ def answer_fields(found: StoredObject, run: str, answer: Answer, now: datetime) 
         "size": found.size,
         "version_id": found.version_id,
         "etag": found.etag,
-        "uploaded_at": _timestamp(found.uploaded_at),
-        "labelled_at": _timestamp(now) if answer.status is Status.LABELLED else None,
+        "uploaded_at": timestamp(found.uploaded_at),
+        "labelled_at": timestamp(now) if answer.status is Status.LABELLED else None,
         **asdict(answer.findings),
         "labels": [asdict(label) for label in answer.labels],
         "top_labels": [asdict(label) for label in top_labels(answer.labels)],
@@ -133,7 +135,7 @@ def label_rows(found: StoredObject, answer: Answer, now: datetime) -> Iterator[d
     """A row for each label, with a copy of the image's summary, so that a list takes one Query."""
     summary = {
         "status": answer.status,
-        "labelled_at": _timestamp(now),
+        "labelled_at": timestamp(now),
         "top_labels": [asdict(label) for label in top_labels(answer.labels)],
         "schema": SCHEMA,
     }
@@ -192,7 +194,8 @@ def _read_partial(row: Row) -> Partial | None:
 
 
 def read_image(row: Row) -> Image:
-    return read(row, Image)
+    url = row.get("callback_url")
+    return read({**row, "callback": {"host": authority_of(url)} if url else None}, Image)
 
 
 def read_summary(row: Row) -> Summary:
@@ -230,7 +233,7 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _timestamp(moment: datetime) -> str:
+def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -238,6 +241,6 @@ def index_time(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-def _position(source_file: str, now: datetime) -> str:
+def position(source_file: str, now: datetime) -> str:
     """A time that no two images share, so that a page of a list can end and begin anywhere."""
     return f"{index_time(now)}~{hashlib.sha256(source_file.encode()).hexdigest()[:8]}"

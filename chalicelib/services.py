@@ -1,5 +1,6 @@
 """The one place where clients and use cases are made, each when it is first needed."""
 
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -9,24 +10,31 @@ import boto3
 from botocore.config import Config
 
 from chalicelib.bucket import Bucket
+from chalicelib.callback_url import CallbackRules
+from chalicelib.callbacks import Callbacks
 from chalicelib.conversion import Converter
 from chalicelib.daily_limit import DailyLimit
+from chalicelib.delivery import Delivery
 from chalicelib.detection import Detection
+from chalicelib.dispatching import Dispatching
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
 from chalicelib.model import Detector, Recipe
 from chalicelib.quarantine import Quarantine
 from chalicelib.quarantining import Quarantining
 from chalicelib.queue import LabellingQueue, Queue
+from chalicelib.receivers import Receivers
 from chalicelib.recovery import Recovery
 from chalicelib.rekognition import Rekognition
 from chalicelib.reuse import Reuse
 from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
+from chalicelib.signing_secret import SigningSecret
 from chalicelib.slow_path import SlowPath
 from chalicelib.state import State
 from chalicelib.store import Store
 from chalicelib.tokens import Tokens
 from chalicelib.uploads import Uploads
+from chalicelib.webhook import Webhook
 from chalicelib.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -135,7 +143,13 @@ class Services:
 
     @cached_property
     def uploads(self) -> Uploads:
-        return Uploads(self.bucket, self.store, self.now, self.settings.upload_url_seconds)
+        return Uploads(
+            self.bucket,
+            self.store,
+            self.callback_rules,
+            self.now,
+            self.settings.upload_url_seconds,
+        )
 
     @cached_property
     def sqs(self) -> "SQSClient":
@@ -153,6 +167,7 @@ class Services:
             self.state,
             self.labelling_queue,
             self.daily_limit,
+            self.dispatching,
             self.now,
             timedelta(seconds=self.settings.lease_seconds),
         )
@@ -170,6 +185,41 @@ class Services:
     @cached_property
     def slow_path(self) -> SlowPath:
         return SlowPath(self.labelling, self.labelling_queue, MIN_LABEL_TIMEOUT * 1000)
+
+    @cached_property
+    def callback_rules(self) -> CallbackRules:
+        return self.settings.callback_rules
+
+    @cached_property
+    def callbacks(self) -> Callbacks:
+        return Callbacks(self.dynamodb, self.settings.images_table)
+
+    @cached_property
+    def receivers(self) -> Receivers:
+        return Receivers(self.session.client("dynamodb", config=STATE_PATIENCE), self.settings.state_table)
+
+    @cached_property
+    def dispatching(self) -> Dispatching:
+        settings = self.settings
+        queue = Queue(self.sqs, settings.callbacks_queue_url)
+        return Dispatching(self.callbacks, self.receivers, queue, self.now, settings.callback_url)
+
+    @cached_property
+    def webhook(self) -> Webhook:
+        return Webhook(self.callback_rules, self.now, ssl.create_default_context())
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        secrets = self.session.client("secretsmanager", config=PATIENCE)
+        return Delivery(
+            self.callbacks,
+            self.receivers,
+            SigningSecret(secrets, self.settings.signing_secret_arn),
+            self.webhook,
+            Queue(self.sqs, self.settings.callbacks_dead_letters_url),
+            self.metrics,
+            self.now,
+        )
 
     @cached_property
     def labelling(self) -> Labelling:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from chalicelib import taxonomy
+from chalicelib.callback_url import CallbackRules
+from chalicelib.errors import CallbackRefused
 
 # What the stage's stack has made: variables, and the stack's outputs that they are.
 RESOURCES = {
@@ -28,13 +30,14 @@ STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every met
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DETECTORS = ("labels", "moderation", "text", "properties")
 MODERATIONS = ("off", "flag", "quarantine")
-LOCAL = "local"  # the stage of the laptop, the only one whose API may be open to all
+LOCAL = "local"  # the stage of the laptop, the only one whose API may be open, and which may call itself back
 ORIGIN = re.compile(r"\*|https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 AUTHS = ("token", "open")
 REUSES = ("off", "on")
 # Rekognition's limits for filters: https://docs.aws.amazon.com/rekognition/latest/APIReference/API_GeneralLabelsSettings.html
 MAX_FILTERS, FILTER = 100, re.compile(r"[A-Za-z0-9àâèçñó'\-_(). ]{1,50}")
 TRIGGER = re.compile(r"([^:;=]+):\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)")
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9.:-]{1,253}")
 MEGABYTE = 1024 * 1024
 OWN_MEGABYTES = 256  # of a function's memory, which conversions leave to it and to Lambda's runtime
 LEAST_MEGABYTES = 64  # for conversions, of which a small picture takes a third
@@ -80,6 +83,9 @@ class Settings:
     upload_url_seconds: int = 900
     api_auth: str = "token"
     cors_origin: str = ""
+    callback_url: str = ""
+    callback_hosts: tuple[str, ...] = ()
+    callback_concurrency: int = 5
     label_timeout_seconds: int = 140
     labelling_concurrency: int = 5
     log_level: str = "INFO"
@@ -93,8 +99,10 @@ class Settings:
         least_moderation = variables.number(
             "MIN_MODERATION_CONFIDENCE", cls.min_moderation_confidence, 0, 100
         )
+        stage = variables.name("STAGE")
+        callback_hosts = variables.hosts("CALLBACK_HOSTS")
         settings = cls(
-            stage=variables.name("STAGE"),
+            stage=stage,
             images_bucket=variables.text("IMAGES_BUCKET"),
             quarantine_bucket=variables.text("QUARANTINE_BUCKET"),
             images_table=variables.text("IMAGES_TABLE"),
@@ -127,6 +135,9 @@ class Settings:
             upload_url_seconds=variables.whole("UPLOAD_URL_SECONDS", cls.upload_url_seconds, 60, 900),
             api_auth=variables.auth("API_AUTH", cls.api_auth),
             cors_origin=variables.origin("CORS_ORIGIN"),
+            callback_url=variables.callback_url("CALLBACK_URL", callback_rules(stage, callback_hosts)),
+            callback_hosts=callback_hosts,
+            callback_concurrency=variables.whole("CALLBACK_CONCURRENCY", cls.callback_concurrency, 2, 1000),
             label_timeout_seconds=variables.whole(
                 "LABEL_TIMEOUT_SECONDS", cls.label_timeout_seconds, MIN_LABEL_TIMEOUT, MAX_LABEL_TIMEOUT
             ),
@@ -143,6 +154,10 @@ class Settings:
         return settings
 
     @property
+    def callback_rules(self) -> CallbackRules:
+        return callback_rules(self.stage, self.callback_hosts)
+
+    @property
     def flagging(self) -> dict[str, float]:
         """The least confidence with which a name of the moderation taxonomy counts."""
         return dict(self.moderation_labels) if self.moderation != "off" else {}
@@ -156,6 +171,11 @@ class Settings:
     def lease_seconds(self) -> int:
         """How long one invocation may own an image: its time-out, and a margin for clocks that differ."""
         return self.label_timeout_seconds + 10
+
+
+def callback_rules(stage: str, hosts: tuple[str, ...]) -> CallbackRules:
+    """Only on a laptop may a callback go to the machine that sends it."""
+    return CallbackRules(hosts, loopback=stage == LOCAL)
 
 
 @dataclass
@@ -220,6 +240,24 @@ class _Variables:
             if not FILTER.fullmatch(value)
         ]
         return values
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        values = self._list(name)
+        self.problems += [
+            f"{name}: {value!r} must be like hooks.example.com or *.example.com"
+            for value in values
+            if not HOST.fullmatch(value)
+        ]
+        return values
+
+    def callback_url(self, name: str, rules: CallbackRules) -> str:
+        url = self.environ.get(name, "").strip()
+        try:
+            if url:
+                rules.parse(url)
+        except CallbackRefused as refusal:
+            self.problems.append(f"{name}: {refusal.reason}")
+        return url
 
     def moderation(self, name: str, default: str, detect: tuple[str, ...]) -> str:
         """What is wanted must be detected; who does not say what he wants gets what can be had."""

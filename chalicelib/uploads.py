@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chalicelib.bucket import Bucket, PresignedUpload
+from chalicelib.callback_url import CallbackRules
 from chalicelib.model import Upload
 from chalicelib.store import Store
 
@@ -25,11 +26,17 @@ class ExpectedUpload:
 class Uploads:
     bucket: Bucket
     store: Store
+    callback_rules: CallbackRules
     now: Callable[[], datetime]
     url_seconds: int
 
     def expect(self, filename: str | None, upload: Upload) -> ExpectedUpload:
-        """Signs a URL for a new key, and notes it in a row that expires when nobody uses it."""
+        """Signs a URL for a new key, and notes it in a row that expires when nobody uses it.
+
+        Raises CallbackRefused if its callback may not go where it is wanted.
+        """
+        if upload.callback_url is not None:
+            self.callback_rules.addresses(self.callback_rules.parse(upload.callback_url))
         now = self.now()
         expires_at = now + timedelta(seconds=self.url_seconds)
         key = new_key(filename)

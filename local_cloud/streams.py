@@ -130,7 +130,7 @@ class StreamPoller:
             StreamArn=self._config.stream_arn, ShardId=shard_id, **position
         )["ShardIterator"]
         records = self._client.get_records(ShardIterator=iterator, Limit=min(limit, _PER_REQUEST))["Records"]
-        return [_record(record, self._config.stream_arn) for record in records]
+        return [record_of(record, self._config.stream_arn) for record in records]
 
     def _expire(self, shard: _Shard) -> None:
         """Drop what is older than the stream or the mapping keeps."""
@@ -185,7 +185,7 @@ class StreamPoller:
         )
 
 
-def _record(record: Record, arn: str) -> Event:
+def record_of(record: Record, arn: str) -> Event:
     """GetRecords' record as Lambda shows it: JSON throughout."""
     change = record["dynamodb"]
     created: datetime = change["ApproximateCreationDateTime"]

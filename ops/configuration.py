@@ -35,6 +35,8 @@ SIZES = {
     AUTHORIZER: Size(timeout=29, memory=512),
     # Room for a conversion of any picture: bench/conversion.md
     **dict.fromkeys(LABELLERS, Size(timeout=140, memory=2048)),
+    "notify": Size(timeout=60, memory=512),
+    "deliver_callback": Size(timeout=60, memory=512),  # and its lease in chalicelib/callbacks.py is longer
     "recover": Size(timeout=60, memory=512),
 }
 USUAL = Size(timeout=60, memory=512)

@@ -5,9 +5,9 @@ from typing import Any
 import boto3
 
 from chalicelib.queue import queue_name
+from local_cloud import queues, streams
 from local_cloud.clock import SystemClock
 from local_cloud.functions import LambdaContext
-from local_cloud.queues import record_of
 
 Event = dict[str, Any]
 
@@ -22,4 +22,15 @@ def received(queue_url: str) -> Event:
     client: Any = boto3.client("sqs")
     answer = client.receive_message(QueueUrl=queue_url, MessageSystemAttributeNames=["All"])
     arn = f"arn:aws:sqs:us-east-1:123456789012:{queue_name(queue_url)}"
-    return {"Records": [record_of(message, arn) for message in answer.get("Messages", [])]}
+    return {"Records": [queues.record_of(message, arn) for message in answer.get("Messages", [])]}
+
+
+def changes(stream_arn: str) -> Event:
+    """All that the stream tells, from its beginning."""
+    client: Any = boto3.client("dynamodbstreams")
+    [shard] = client.describe_stream(StreamArn=stream_arn)["StreamDescription"]["Shards"]
+    iterator = client.get_shard_iterator(
+        StreamArn=stream_arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    records = client.get_records(ShardIterator=iterator)["Records"]
+    return {"Records": [streams.record_of(record, stream_arn) for record in records]}

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from chalice import Chalice
-from chalice.app import S3EventConfig, ScheduledEventConfig, SQSEventConfig
+from chalice.app import DynamoDBEventConfig, S3EventConfig, ScheduledEventConfig, SQSEventConfig
 from moto.core import DEFAULT_ACCOUNT_ID
 
 from chalicelib.queue import queue_name
@@ -14,7 +14,10 @@ from ops.policies import PolicyDocument
 from ops.stage import Stage
 
 PARTITION, REGION = "aws", "us-east-1"
-QUEUES = {"label_queued_image": "LabellingQueueArn"}  # by who takes up their messages
+QUEUES = {
+    "label_queued_image": "LabellingQueueArn",
+    "deliver_callback": "CallbacksQueueArn",
+}  # by who takes up their messages
 
 
 class Right(NamedTuple):
@@ -104,6 +107,7 @@ def _on_queue(action: str) -> Needs:
 
 NEEDS: Mapping[str, Needs] = {
     "dynamodb.BatchGetItem": _batch,
+    "dynamodb.DeleteItem": _on_table("dynamodb:DeleteItem"),
     "dynamodb.GetItem": _on_table("dynamodb:GetItem"),
     "dynamodb.PutItem": _on_table("dynamodb:PutItem"),
     "dynamodb.Query": _query,
@@ -119,6 +123,9 @@ NEEDS: Mapping[str, Needs] = {
     "s3.ListObjectsV2": lambda params: [Right("s3:ListBucket", _bucket(params["Bucket"]))],
     "s3.PutObject": _on_object("s3:PutObject"),
     "sqs.ChangeMessageVisibility": _on_queue("sqs:ChangeMessageVisibility"),
+    "secretsmanager.GetSecretValue": lambda params: [
+        Right("secretsmanager:GetSecretValue", params["SecretId"])
+    ],
     "sqs.SendMessage": _on_queue("sqs:SendMessage"),
 }
 
@@ -152,6 +159,13 @@ def _polling(config: SQSEventConfig, values: Mapping[str, str]) -> Iterator[Righ
         yield Right(f"sqs:{action}", queue)
 
 
+def _reading(_: DynamoDBEventConfig, values: Mapping[str, str]) -> Iterator[Right]:
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html
+    for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"):
+        yield Right(f"dynamodb:{action}", values["ImagesStreamArn"])
+    yield Right("sqs:SendMessage", values["StreamDeadLettersArn"])  # the on-failure destination
+
+
 def _asynchronous(_: S3EventConfig, values: Mapping[str, str]) -> Iterator[Right]:
     yield Right("sqs:SendMessage", values["LabellingDeadLettersArn"])  # the on-failure destination
 
@@ -159,6 +173,7 @@ def _asynchronous(_: S3EventConfig, values: Mapping[str, str]) -> Iterator[Right
 BY_TRIGGER: Mapping[type, Callable[[Any, Mapping[str, str]], Iterable[Right]]] = {
     S3EventConfig: _asynchronous,
     SQSEventConfig: _polling,
+    DynamoDBEventConfig: _reading,
     ScheduledEventConfig: lambda *_: [],  # finish sets no destination for it
 }
 TRACING = {Right("xray:PutTraceSegments", "*"), Right("xray:PutTelemetryRecords", "*")}

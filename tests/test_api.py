@@ -22,6 +22,7 @@ from chalicelib.model import (
     Instance,
     Label,
     Line,
+    Listener,
     Moderation,
     ModerationLabel,
     Properties,
@@ -655,6 +656,7 @@ def test_an_image_is_rendered_whole() -> None:
         ),
         model_versions={"labels": "3.0", "moderation": "7.0", "text": "3.0"},
         metadata={"by": "Ann"},
+        callback=Listener("hooks.example.com"),
     )
 
     assert json.loads(api.image(request(), whole).body) == {
@@ -707,6 +709,7 @@ def test_an_image_is_rendered_whole() -> None:
         "model_versions": {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
         "metadata": {"by": "Ann"},
         "reused_from": None,
+        "callback": {"host": "hooks.example.com"},
     }
 
 

@@ -1,6 +1,8 @@
 import hashlib
+import json
 import re
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from chalicelib import rows
+from chalicelib.callback import PastAttempt, State
+from chalicelib.callback_url import CallbackRules, Found
 from chalicelib.model import image_id
 from chalicelib.services import Services
 from chalicelib.settings import Settings
@@ -253,6 +258,7 @@ def test_a_picture_is_answered_for_whole(gallery: ApiClient, gallery_services: S
             "model_versions": {"labels": "3.0", "moderation": "7.0", "text": "3.0"},
             "metadata": {},
             "reused_from": None,
+            "callback": None,
         },
     )
 
@@ -700,6 +706,173 @@ def test_a_deleted_image_is_gone_from_every_route(uploader: Uploader, api: ApiCl
     assert api.delete("images", "Y2FyLnBuZw").status == 404
 
 
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [
+        ("http://example.com/", "The URL must begin with https://."),
+        ("https://169.254.169.254/latest", "The host is not on the public internet."),
+        ("https://nowhere.invalid/", "The host has no address."),
+        ("", "The URL must look like https://example.com/path."),
+    ],
+)
+def test_a_callback_that_may_not_be_called_is_refused_with_the_reason(
+    url: str, detail: str, api: ApiClient, services: Services
+) -> None:
+    def resolve(*_: object) -> Found:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    vars(services)["callback_rules"] = CallbackRules(resolve=resolve)
+
+    answer = api.post("images", body={"callback_url": url})
+
+    assert (answer.status, answer.body["detail"]) == (422, f"callback_url: {detail}")
+    assert api.get("images").body["items"] == []
+
+
+@pytest.mark.parametrize("url", [5, ["https://example.com"], {"url": "https://example.com"}])
+def test_a_callback_url_is_a_text(url: object, api: ApiClient) -> None:
+    assert api.post("images", body={"callback_url": url}).status == 422
+
+
+def test_name_servers_that_do_not_answer_are_no_fault_of_the_url(api: ApiClient, services: Services) -> None:
+    def resolve(*_: object) -> Found:
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    vars(services)["callback_rules"] = CallbackRules(resolve=resolve)
+
+    assert api.post("images", body={"callback_url": "https://example.com/"}).status == 503
+
+
+def test_a_picture_keeps_its_callback_until_it_is_removed(uploader: Uploader, api: ApiClient) -> None:
+    announced = api.post("images", body={"callback_url": "https://192.0.9.1/hook?token=5ec2e7"}).body
+    key, path = announced["source_file"], ("images", announced["image_id"])
+    callbacks = [api.get(*path).body["callback"]]
+
+    uploader.label(key, "Dog 90")
+    callbacks.append(api.get(*path).body["callback"])
+    api.post(*path, "relabel")
+    uploader.label(key, "Cat 90")
+    callbacks.append(api.get(*path).body["callback"])
+    uploader.s3.delete_object(Bucket=uploader.bucket, Key=key)
+    uploader.deliver()
+    uploader.label(key, "Dog 90")
+    callbacks.append(api.get(*path).body["callback"])
+
+    assert callbacks == [*3 * [{"host": "192.0.9.1"}], None]
+
+
+@pytest.fixture
+def told(
+    uploader: Uploader, services: Services, app_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
+    """Announces so many answers about a picture, a second after the other; the ids of the events."""
+
+    def tell(times: int) -> list[str]:
+        for number in range(times):
+            uploader.label("car.png", CAR)
+            then = ServicesAt(services.settings, MOMENT + timedelta(seconds=number))
+            replace(then.dispatching, url=HOOK).announce(None, row_of(services, "car.png"))
+        monkeypatch.setattr(app_module, "services", then)
+        return [callback.event_id for callback in then.callbacks.of_image("car.png", MOMENT)]
+
+    return tell
+
+
+def row_of(services: Services, key: str) -> dict[str, Any]:
+    item = services.dynamodb.get_item(
+        TableName=services.settings.images_table, Key=rows.marshal(rows.image_key(key))
+    )["Item"]
+    return rows.unmarshal(item)
+
+
+HOOK = "https://example.com/hook?token=5ec2e7"
+DELIVERIES = ("images", "Y2FyLnBuZw", "deliveries")
+
+
+def test_deliveries_are_told_with_their_attempts_and_no_more_of_the_url_than_its_host(
+    told: Callable[..., list[str]], services: Services, api: ApiClient
+) -> None:
+    [event] = told(1)
+    claimed = services.callbacks.claim("car.png", event, "mine", MOMENT)
+    assert claimed is not None
+    failed = claimed.after(PastAttempt("2026-01-02T03:04:06Z", "5xx", 31), State.PENDING, 0, MOMENT)
+    services.callbacks.record(replace(failed, due_at=MOMENT.timestamp() + 63.5), "mine", MOMENT)
+
+    answer = api.get(*DELIVERIES)
+
+    assert answer.body == {
+        "items": [
+            {
+                "delivery_id": event,
+                "type": "image.labelled",
+                "host": "example.com",
+                "state": "pending",
+                "created_at": "2026-01-02T03:04:05Z",
+                "attempts": [{"at": "2026-01-02T03:04:06Z", "outcome": "5xx", "milliseconds": 31}],
+                "next_attempt": "2026-01-02T03:05:08Z",
+            }
+        ],
+        "next_cursor": None,
+    }
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.GONE, State.EXHAUSTED])
+def test_what_is_over_has_no_next_attempt(
+    state: State, told: Callable[..., list[str]], services: Services, api: ApiClient
+) -> None:
+    [event] = told(1)
+    claimed = services.callbacks.claim("car.png", event, "mine", MOMENT)
+    assert claimed is not None
+    services.callbacks.record(replace(claimed, state=state), "mine", None)
+
+    [delivery] = api.get(*DELIVERIES).body["items"]
+
+    assert (delivery["state"], delivery["next_attempt"]) == (state, None)
+
+
+def test_deliveries_are_listed_the_newest_first_page_by_page(
+    told: Callable[..., list[str]], api: ApiClient
+) -> None:
+    events = told(3)
+
+    first = api.get(*DELIVERIES, limit=2).body
+    second = api.get(*DELIVERIES, limit=2, cursor=first["next_cursor"]).body
+
+    pages = [[delivery["delivery_id"] for delivery in page["items"]] for page in (first, second)]
+    assert pages == [events[:2], events[2:]]
+    assert second["next_cursor"] is None
+
+
+def test_a_picture_without_callbacks_has_no_deliveries(api: ApiClient) -> None:
+    assert api.get("images", image_id("none"), "deliveries").body == {"items": [], "next_cursor": None}
+
+
+def test_a_delivery_is_sent_again(told: Callable[..., list[str]], services: Services, api: ApiClient) -> None:
+    [event] = told(1)
+    received(services.settings.callbacks_queue_url)
+    claimed = services.callbacks.claim("car.png", event, "mine", MOMENT)
+    assert claimed is not None
+    services.callbacks.record(replace(claimed, state=State.GONE), "mine", None)
+
+    answer = api.post(*DELIVERIES, event, "replay")
+
+    assert answer.status == 202
+    assert (answer.body["delivery_id"], answer.body["state"], answer.body["attempts"]) == (
+        event,
+        "pending",
+        [],
+    )
+    [message] = received(services.settings.callbacks_queue_url)["Records"]
+    assert json.loads(message["body"])["event_id"] == event
+
+
+@pytest.mark.parametrize("delivery", [f"evt_{32 * '0'}", "evt_1", "%00", "evt_" + 33 * "0", "image"])
+def test_a_delivery_that_there_is_not_is_not_sent_again(delivery: str, gallery: ApiClient) -> None:
+    answer = gallery.post("images", "Y2FyLnBuZw", "deliveries", delivery, "replay")
+
+    assert (answer.status, answer.body["detail"]) == (404, "There is no such delivery.")
+
+
 def test_an_announced_upload_can_be_called_off(uploader: Uploader, api: ApiClient) -> None:
     announced = api.post("images").body
 
@@ -762,6 +935,7 @@ S3_DOWN = {
     "no right": xml_error(403, "AccessDenied"),
     "no answer": raising(ReadTimeoutError(endpoint_url=URL)),
 }
+REPLAY = f"/images/bm9uZQ/deliveries/evt_{32 * '0'}/replay"
 BY_KEY = ("dynamodb.GetItem", "GET", "/images/Y2FyLnBuZw")
 BY_LOOK = ("s3.GetObject", "DELETE", "/images/bm9uZQ")
 
@@ -785,6 +959,10 @@ BY_LOOK = ("s3.GetObject", "DELETE", "/images/bm9uZQ")
             DYNAMODB_DOWN["500"],
             id="labelling again",
         ),
+        pytest.param(
+            "dynamodb.Query", "GET", "/images/bm9uZQ/deliveries", DYNAMODB_DOWN["500"], id="deliveries"
+        ),
+        pytest.param("dynamodb.UpdateItem", "POST", REPLAY, DYNAMODB_DOWN["500"], id="a replay"),
         pytest.param(
             "s3.DeleteObject", "DELETE", f"/images/{image_id('🐕.png')}", S3_DOWN["500"], id="a deletion"
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from chalice.app import S3EventConfig, SQSEventConfig
+from chalice.app import DynamoDBEventConfig, S3EventConfig, SQSEventConfig
 
 from chalicelib.queue import queue_name
 from chalicelib.settings import Settings
@@ -20,7 +20,9 @@ EDGE = {"api", "auth", "docs", "events", "headers", "openapi"}
 USE_CASES = {
     "contents",
     "daily_limit",
+    "delivery",
     "detection",
+    "dispatching",
     "labelling",
     "recovery",
     "quarantining",
@@ -31,9 +33,11 @@ USE_CASES = {
 }
 ADAPTERS = {
     "bucket",
+    "callbacks",
     "conversion",
     "quarantine",
     "queue",
+    "receivers",
     "rekognition",
     "signing_secret",
     "state",
@@ -41,8 +45,9 @@ ADAPTERS = {
     "tokens",
     "webhook",
 }
-PURE = {"model", "errors", "imaging", "settings", "stopwatch", "taxonomy"}
+PURE = {"callback", "model", "errors", "imaging", "settings", "stopwatch", "taxonomy"}
 SUPPORT = {
+    "announcement",
     "aws_errors",
     "callback_url",
     "contract",
@@ -57,37 +62,42 @@ COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all
 
 MAY_IMPORT = {
     "app": {"services", "settings", "log", "queue"} | EDGE,
-    "services": ADAPTERS | USE_CASES | {"metrics", "model", "settings"},
-    "api": {"contract", "model", "errors", "log", "stopwatch", "store", "uploads"},
+    "services": ADAPTERS | USE_CASES | {"callback_url", "metrics", "model", "settings"},
+    "api": {"callback", "contract", "model", "errors", "log", "stopwatch", "store", "uploads"},
     "auth": {"api", "log", "tokens"},
-    "contract": {"model"},
+    "contract": {"callback", "callback_url", "model"},
+    "announcement": {"contract", "model"},
     "docs": set(),
     "headers": set(),
     "openapi": {"auth", "contract", "headers"},
-    "events": {"notifications", "queue"},
+    "events": {"log", "notifications", "queue", "rows"},
     "notifications": {"log", "model"},
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
     "contents": {"bucket", "model"},
     "reuse": {"contents", "errors", "log", "model", "state"},
     "daily_limit": {"errors", "state"},
-    "recovery": ADAPTERS | COMMON | {"daily_limit"},
+    "recovery": ADAPTERS | COMMON | {"daily_limit", "dispatching"},
     "detection": ADAPTERS | COMMON | {"contents", "daily_limit", "reuse"},
     "quarantining": {"bucket", "contents", "errors", "model", "quarantine", "store"},
     "labelling": ADAPTERS | COMMON | {"detection", "quarantining"},
     "slow_path": COMMON | {"labelling", "queue"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
     "quarantine": {"aws_errors", "bucket", "errors", "model"},
+    "callbacks": {"aws_errors", "callback", "rows"},
+    "delivery": ADAPTERS | COMMON | {"callback", "rows"},
+    "dispatching": ADAPTERS | COMMON | {"announcement", "callback", "callback_url", "rows"},
+    "uploads": ADAPTERS | COMMON | {"callback_url"},
     "queue": {"aws_errors", "errors", "notifications"},
     "webhook": {"callback_url", "errors", "exchange"},
     "aws_errors": {"errors"},
     "callback_url": {"errors"},
     "exchange": {"callback_url"},
     "decoding": {"errors", "imaging"},
-    "rows": {"model"},
+    "rows": {"callback_url", "model"},
     "log": {"errors"},
     "metrics": set(),
     **{name: set() for name in PURE},
-    "settings": {"taxonomy"},
+    "settings": {"callback_url", "errors", "taxonomy"},
 }
 MODULES = {path.stem: path for path in [ROOT / "app.py", *(ROOT / "chalicelib").glob("*.py")]}
 MODULES.pop("__init__")
@@ -152,6 +162,8 @@ def test_the_routes_are_these(app_module: ModuleType) -> None:
         ("DELETE", "/images/{image_id}"),
         ("POST", "/images/{image_id}/release"),
         ("POST", "/images/{image_id}/relabel"),
+        ("GET", "/images/{image_id}/deliveries"),
+        ("POST", "/images/{image_id}/deliveries/{delivery_id}/replay"),
         ("GET", "/images/{image_id}/labels/{label}"),
         ("GET", "/labels/{label}/images"),
     }
@@ -171,14 +183,25 @@ def test_one_function_hears_of_creation_and_removal_so_that_they_cannot_race(
     ]
 
 
-def test_as_many_pictures_of_the_queue_are_looked_at_as_rekognition_has_room_for(
-    app_module: ModuleType,
+@pytest.mark.parametrize(
+    ("handler", "queue"),
+    [("label_queued_image", "LABELLING_QUEUE_URL"), ("deliver_callback", "CALLBACKS_QUEUE_URL")],
+)
+def test_a_message_is_taken_up_by_itself_and_few_at_once(
+    handler: str, queue: str, app_module: ModuleType
 ) -> None:
-    [trigger] = [each for each in app_module.app.event_sources if isinstance(each, SQSEventConfig)]
+    [trigger] = [each for each in app_module.app.event_sources if each.name == handler]
 
-    assert trigger.name == "label_queued_image"
-    assert trigger.queue == queue_name(LOCAL["LABELLING_QUEUE_URL"])
+    assert isinstance(trigger, SQSEventConfig)
+    assert trigger.queue == queue_name(LOCAL[queue])
     assert (trigger.batch_size, trigger.maximum_concurrency) == (1, 5)
+
+
+def test_what_the_stream_told_before_it_was_listened_to_is_heard(app_module: ModuleType) -> None:
+    [trigger] = [each for each in app_module.app.event_sources if isinstance(each, DynamoDBEventConfig)]
+
+    assert (trigger.name, trigger.stream_arn) == ("notify", LOCAL["IMAGES_STREAM_ARN"])
+    assert trigger.starting_position == "TRIM_HORIZON"
 
 
 def test_a_handler_is_a_line_in_a_table_of_contents() -> None:

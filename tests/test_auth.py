@@ -34,6 +34,8 @@ SCOPES = {
     ("DELETE", "/images/{image_id}"): "admin",
     ("POST", "/images/{image_id}/release"): "admin",
     ("POST", "/images/{image_id}/relabel"): "admin",
+    ("GET", "/images/{image_id}/deliveries"): "admin",
+    ("POST", "/images/{image_id}/deliveries/{delivery_id}/replay"): "admin",
     ("GET", "/images/{image_id}/labels/{label}"): "read",
     ("GET", "/labels/{label}/images"): "read",
 }

@@ -7,7 +7,10 @@ import pytest
 from chalicelib import contract, model
 from chalicelib.contract import ABOUT, OPERATIONS, WORDS, ImageLabel, Operation, Summary
 
-QUERIES = {operation.query for operation in OPERATIONS.values()} - {contract.Nothing}
+QUERIES = sorted(
+    {operation.query for operation in OPERATIONS.values()} - {contract.Nothing},
+    key=lambda query: query.__name__,
+)
 
 
 def test_every_route_has_its_operation_and_no_other_has(app_module: ModuleType) -> None:

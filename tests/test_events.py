@@ -1,8 +1,11 @@
 from typing import Any
 
-from chalicelib.events import Messages, ObjectsChanged, item_failures
+from chalicelib import rows
+from chalicelib.errors import Throttled
+from chalicelib.events import Messages, ObjectsChanged, RowsChanged, item_failures
 from chalicelib.notifications import notification_of
 from chalicelib.queue import Message
+from tests.log_lines import log_lines
 
 
 def messages(*bodies: str) -> Any:
@@ -21,6 +24,24 @@ def messages(*bodies: str) -> Any:
                 "awsRegion": "us-east-2",
             }
             for number, body in enumerate(bodies, start=1)
+        ]
+    }
+
+
+def changes(*keys: str) -> Any:
+    """https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html"""
+    return {
+        "Records": [
+            {
+                "eventID": f"e{number}",
+                "eventName": "INSERT",
+                "dynamodb": {
+                    "Keys": rows.marshal(rows.image_key(key)),
+                    "NewImage": rows.marshal({**rows.image_key(key), "size": number}),
+                    "SequenceNumber": str(number),
+                },
+            }
+            for number, key in enumerate(keys, start=1)
         ]
     }
 
@@ -51,3 +72,51 @@ def test_what_is_not_done_with_comes_again() -> None:
 
 def test_when_all_is_done_nothing_comes_again() -> None:
     assert item_failures([]) == {"batchItemFailures": []}
+
+
+def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is() -> None:
+    event = changes("a.png", "b.png", "c.png")
+    _, changed, deleted = (record["dynamodb"] for record in event["Records"])
+    changed["OldImage"] = rows.marshal({"size": 1})
+    deleted["OldImage"] = deleted.pop("NewImage")
+    handed: list[Any] = []
+
+    told = RowsChanged(event, None).handled(lambda before, after: handed.append((before, after)))
+
+    assert told == {"batchItemFailures": []}
+    assert handed == [
+        (None, {"source_file": "a.png", "entry": "image", "size": 1}),
+        ({"size": 1}, {"source_file": "b.png", "entry": "image", "size": 2}),
+        ({"source_file": "c.png", "entry": "image", "size": 3}, None),
+    ]
+
+
+def test_a_change_that_fails_costs_its_neighbours_nothing_and_is_where_lambda_goes_on() -> None:
+    done: list[str] = []
+
+    def handle(_: Any, row: Any) -> None:
+        if row["source_file"] == "b.png":
+            raise KeyError("status")
+        if row["source_file"] == "d.png":
+            raise Throttled("slower")
+        done.append(row["source_file"])
+
+    with log_lines() as lines:
+        told = RowsChanged(changes("a.png", "b.png", "c.png", "d.png", "e.png"), None).handled(handle)
+
+    assert done == ["a.png", "c.png", "e.png"]
+    assert told == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert lines.facts("level", "outcome", "image", "record") == [
+        {"level": "ERROR", "outcome": "crashed", "image": "b.png", "record": "2"},
+        {"level": "WARNING", "outcome": "throttled", "image": "d.png", "record": "4"},
+    ]
+
+
+def test_a_change_that_cannot_be_read_fails_alone() -> None:
+    event = changes("a.png", "b.png", "c.png")
+    event["Records"][0]["dynamodb"]["NewImage"] = {"size": {"N": "much"}}
+    done: list[Any] = []
+
+    told = RowsChanged(event, None).handled(lambda _, row: done.append(row and row["source_file"]))
+
+    assert (done, told) == (["b.png", "c.png"], {"batchItemFailures": [{"itemIdentifier": "1"}]})

@@ -60,6 +60,18 @@ def test_an_image_is_counted_by_stage_and_outcome(
     assert abs(datetime.now(UTC) - written_at) < timedelta(minutes=1)  # and so its unit is milliseconds
 
 
+def test_a_callback_is_counted_by_stage_and_outcome(
+    metrics: Metrics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics.callback("delivered")
+
+    [document] = lines(capsys)
+    assert document.pop("_aws")["CloudWatchMetrics"] == [
+        {**IMAGE, "Metrics": [{"Name": "Callbacks", "Unit": "Count"}]}
+    ]
+    assert document == {"stage": "dev", "outcome": "delivered", "Callbacks": [1.0]}
+
+
 def test_a_detector_call_is_counted_and_timed_by_stage_and_detector(
     metrics: Metrics, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from jsonschema_rs import ValidationError, validator_for
 from openapi_spec_validator import validate
 
 from chalicelib import api, auth, contract, openapi
+from chalicelib.callback import Callback, PastAttempt, State
 from chalicelib.contract import OPERATIONS
 from chalicelib.model import (
     VISIBLE,
@@ -21,6 +22,7 @@ from chalicelib.model import (
     Instance,
     Label,
     Line,
+    Listener,
     Moderation,
     ModerationLabel,
     Properties,
@@ -89,7 +91,9 @@ def test_every_parameter_of_a_route_is_there_as_the_route_tells_itself(
     document: dict[str, Any], api: ApiClient
 ) -> None:
     for (method, path), operation in operations(document):
-        refused = api.send(method, f"{path.format(image_id='Y2FyLnBuZw', label='dog')}?nonsense=1")
+        refused = api.send(
+            method, f"{path.format(image_id='Y2FyLnBuZw', label='dog', delivery_id='evt_1')}?nonsense=1"
+        )
         told = [each["name"] for each in operation["parameters"] if each["in"] == "query"]
         takes = f"takes {', '.join(told)}" if told else "takes no parameters"
         assert refused.body["detail"] == f"Unknown parameter 'nonsense'; this route {takes}."
@@ -117,6 +121,8 @@ def test_what_any_route_may_answer_is_said_of_every_route(document: dict[str, An
         ("DELETE", "/images/{image_id}"): {"202", "415", *of_images, *common},
         ("POST", "/images/{image_id}/release"): {"202", "409", "415", *of_images, *common},
         ("POST", "/images/{image_id}/relabel"): {"202", "409", "415", *of_images, *common},
+        ("GET", "/images/{image_id}/deliveries"): {"200", *of_images, *common},
+        ("POST", "/images/{image_id}/deliveries/{delivery_id}/replay"): {"202", "415", *of_images, *common},
         ("GET", "/images/{image_id}/labels/{label}"): {"200", *of_images, *common},
         ("GET", "/labels/{label}/images"): {"200", "401", "403", *common},
     }
@@ -239,6 +245,16 @@ images = st.builds(
     moderation=st.none() | st.builds(Moderation, st.booleans(), flags, several(texts)),
     properties=st.none() | st.builds(Properties, *look, regions, regions),
     metadata=st.dictionaries(texts, texts, max_size=2),
+    callback=st.none() | st.builds(Listener, texts),
+)
+attempts = several(st.builds(PastAttempt, texts, texts, st.integers(0)))
+callbacks = st.builds(
+    Callback,
+    *7 * [texts],
+    started_at=st.just(0.0),
+    due_at=st.floats(0, 2**32),
+    state=st.sampled_from(State),
+    attempts=attempts,
 )
 summaries = st.builds(Summary, **known, top_labels=several(st.builds(TopLabel, texts, numbers)))
 
@@ -251,6 +267,11 @@ def test_every_image_is_answered_as_described(image: Image) -> None:
 @given(st.lists(summaries), st.none() | texts)
 def test_every_list_is_answered_as_described(summaries: list[Summary], cursor: str | None) -> None:
     is_as_described("Images", api.list_of(summaries, cursor).body)
+
+
+@given(callbacks)
+def test_every_delivery_is_answered_as_described(callback: Callback) -> None:
+    is_as_described("Delivery", api.replayed(callback).body)
 
 
 @given(images, labels)

@@ -1,21 +1,36 @@
 """The README names only what is there, and all that there is of it."""
 
+import base64
 import inspect
+import os
 import re
+import socket
+import ssl
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import MISSING, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from chalicelib import decoding, imaging, model
-from chalicelib.errors import Retryable, outcome_of
+from chalicelib.callback import DELAYS, State
+from chalicelib.callback_url import CallbackRules
+from chalicelib.delivery import Ending
+from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled, outcome_of
 from chalicelib.model import LABELS_ROOM, MAX_BOXES, MODERATION_ROOM, TEXT_ROOM, Image, Outcome
 from chalicelib.rekognition import REFUSALS
 from chalicelib.settings import Settings
 from chalicelib.tokens import Scope
+from chalicelib.webhook import Fault, Webhook
 from ops.__main__ import commands
 from tests.conftest import ROOT
+from tests.running_cloud import PATIENCE, free_port
 
 README = (ROOT / "README.md").read_text()
 CODE = "\n".join(path.read_text() for path in (ROOT / "chalicelib").glob("*.py"))
@@ -98,6 +113,63 @@ def test_every_outcome_that_is_counted_is_there() -> None:
 
     failures = {outcome_of(failure()) for failure in Retryable.__subclasses__()}
     assert set(re.findall(r"`(\w+)`", images[2])) == {*Outcome, *failures, "crashed"}
+
+
+def test_every_outcome_of_a_callback_is_there() -> None:
+    [*_, counted] = table_under("| metric |")
+
+    failures = {outcome_of(failure("")) for failure in (AccessLost, ServiceFailed, Throttled)}
+    assert set(re.findall(r"`(\w+)`", counted[2])) == {*Ending, *failures, "crashed"}
+
+
+def test_every_state_and_fault_of_a_callback_is_there() -> None:
+    section = README[README.index("`state` is") : README.index("Deliveries are")]
+
+    words = {*State, *Fault} - {Fault.STATUS, Fault.REDIRECT}  # of which the class of the status is told
+    assert set(re.findall(r"`(\w+)`", section)) == words | {"state", "outcome"}
+
+
+def test_the_schedule_of_callbacks_is_there() -> None:
+    minutes = [round(delay.total_seconds() / 60) for delay in DELAYS]
+
+    assert "after 1 minute, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours" in README
+    assert minutes == [1, 5, 30, *(hours * 60 for hours in (2, 5, 10, 14, 20, 24))]
+
+
+def test_the_receiver_that_it_shows_receives(tmp_path: Path) -> None:
+    [code] = re.findall(r"```python\n(import os\n.*?)```", README, re.DOTALL)
+    port, secret = free_port(), "A" * 64
+    script = tmp_path / "receiver.py"
+    script.write_text(code.replace("9000", str(port)))
+    webhook = Webhook(CallbackRules(loopback=True), lambda: datetime.now(UTC), ssl.create_default_context())
+    body = b'{"type": "image.labelled", "data": {"source_file": "cup.png"}}'
+
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "SECRET": secret},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as receiver:
+        wait_for(port)
+        attempts = [
+            webhook.post(f"http://127.0.0.1:{port}/", "evt_1", body, [key])
+            for key in (base64.b64decode(secret), b"another key")
+        ]
+        receiver.terminate()
+        told = receiver.communicate()[0]
+
+    assert [attempt.status for attempt in attempts] == [204, 400]
+    assert told == "evt_1 image.labelled cup.png\n"
+
+
+def wait_for(port: int) -> None:
+    end = monotonic() + PATIENCE
+    while monotonic() < end:
+        with suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        sleep(0.05)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)", README))))

@@ -334,6 +334,18 @@ def test_a_bug_in_one_part_is_told_after_the_others_are_done(stage: Stage) -> No
     assert list(stage._asked_for()) == [KEY]
 
 
+def test_a_callback_that_is_due_is_sent(stage: Stage, catalogue: Catalogue) -> None:
+    dispatching = replace(stage.services.dispatching, url="https://example.com/hook")
+    stage.put(KEY)
+    stage.label(KEY)
+    dispatching.announce(None, catalogue.rows(KEY)["image"])
+
+    with log_lines() as lines:
+        stage.recover()
+
+    assert [line["callbacks_due"] for line in lines.all if line["message"] == "recovered"] == [1]
+
+
 def test_one_line_says_what_a_run_has_found(stage: Stage) -> None:
     stage.put(KEY, "unheard-of.png")
     claim(stage)

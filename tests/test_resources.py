@@ -458,6 +458,7 @@ def test_the_dashboard_shows_every_function_and_every_queue(
         ("DetectorCalls", "detector"),
         ("DetectorMilliseconds", "detector"),
         ("ReuseHits", "detector"),
+        ("Callbacks", "outcome"),
     ],
 )
 def test_the_dashboard_searches_for_what_the_app_counts(
@@ -470,6 +471,7 @@ def test_the_dashboard_searches_for_what_the_app_counts(
     Metrics("dev").image("labelled")
     Metrics("dev").detector_call("labels", 1)
     Metrics("dev").reuse_hit("labels")
+    Metrics("dev").callback("delivered")
 
     counted = {
         (described["Namespace"], each["Name"], *sorted(described["Dimensions"][0]))

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from chalicelib.bucket import DOWNLOAD_SECONDS
+from chalicelib.callback_url import CallbackRules
+from chalicelib.callbacks import LEASE
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.errors import ServiceFailed
+from chalicelib.exchange import LIMITS
 from chalicelib.model import Detector, Recipe, Upload
 from chalicelib.reuse import Reuse
 from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, STATE_PATIENCE, Services
@@ -54,7 +57,8 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
 
     _ = services.uploads
 
-    assert set(vars(services)) == {"settings", "session", "s3", "bucket", "dynamodb", "store", "uploads"}
+    made = {"session", "s3", "bucket", "dynamodb", "store", "callback_rules", "uploads"}
+    assert set(vars(services)) == {"settings", *made}
 
 
 @pytest.mark.parametrize(
@@ -102,8 +106,9 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
 def test_what_is_neither_reused_nor_limited_takes_no_state(endpoint: object) -> None:
     services = Services(replace(SETTINGS, reuse="off", daily_image_limit=0))
 
-    assert (services.labelling.detection.reuse, services.recovery.limit) == (None, None)
+    assert services.labelling.detection.reuse is None
     assert "state" not in vars(services)
+    assert services.recovery.limit is None
 
 
 def test_the_recipe_is_what_the_settings_say(endpoint: object) -> None:
@@ -169,6 +174,30 @@ def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() 
 
     prepare = look + claim + checksum + download + CONVERSION_SECONDS
     assert prepare + state + detectors + commit + release < MIN_LABEL_TIMEOUT
+
+
+def test_an_attempt_whose_every_step_takes_its_time_ends_before_its_time_out_and_its_lease() -> None:
+    claim = record = secret = previous_secret = worst_case(PATIENCE)
+    remembered = 4 * worst_case(STATE_PATIENCE)
+    attempt = LIMITS.total + LIMITS.courtesy
+    timeout = SIZES["deliver_callback"].timeout
+
+    assert claim + secret + previous_secret + remembered + attempt + record < timeout
+    assert timeout < LEASE.total_seconds()
+
+
+def test_callbacks_follow_the_settings(endpoint: object) -> None:
+    settings = replace(
+        SETTINGS, stage="dev", callback_url="https://a.example.com", callback_hosts=("b.example.com",)
+    )
+    services = Services(settings)
+
+    delivery, dispatching = services.delivery, services.dispatching
+
+    assert dispatching.url == "https://a.example.com"
+    assert services.callback_rules == CallbackRules(("b.example.com",))
+    assert delivery.callbacks is dispatching.callbacks is services.recovery.dispatching.callbacks
+    assert delivery.receivers is dispatching.receivers
 
 
 def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:

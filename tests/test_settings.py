@@ -38,6 +38,9 @@ def test_the_stage_and_what_its_stack_made_are_enough() -> None:
         max_upload_bytes=104_857_600,
         max_pixels=100_000_000,
         upload_url_seconds=900,
+        callback_url="",
+        callback_hosts=(),
+        callback_concurrency=5,
         api_auth="open",
         cors_origin="",
         label_timeout_seconds=140,
@@ -66,6 +69,9 @@ def test_every_setting_is_read() -> None:
         "MAX_UPLOAD_BYTES": "1048576",
         "MAX_PIXELS": "1000000",
         "UPLOAD_URL_SECONDS": "60",
+        "CALLBACK_URL": "https://hooks.example.com/labels?token=1",
+        "CALLBACK_HOSTS": "*.example.com, 192.0.2.1",
+        "CALLBACK_CONCURRENCY": "2",
         "API_AUTH": "token",
         "CORS_ORIGIN": "https://shop.example",
         "LABEL_TIMEOUT_SECONDS": "145",
@@ -94,6 +100,9 @@ def test_every_setting_is_read() -> None:
         max_upload_bytes=1_048_576,
         max_pixels=1_000_000,
         upload_url_seconds=60,
+        callback_url="https://hooks.example.com/labels?token=1",
+        callback_hosts=("*.example.com", "192.0.2.1"),
+        callback_concurrency=2,
         api_auth="token",
         cors_origin="https://shop.example",
         label_timeout_seconds=145,
@@ -182,6 +191,9 @@ def test_a_blank_value_is_none(name: str, blank: str) -> None:
         ),
         ("UPLOAD_URL_SECONDS", "upload_url_seconds", "60", 60),
         ("UPLOAD_URL_SECONDS", "upload_url_seconds", "900", 900),
+        ("CALLBACK_URL", "callback_url", "https://example.com:8443", "https://example.com:8443"),
+        ("CALLBACK_HOSTS", "callback_hosts", "example.com", ("example.com",)),
+        ("CALLBACK_CONCURRENCY", "callback_concurrency", "1000", 1000),
         ("LABEL_TIMEOUT_SECONDS", "label_timeout_seconds", "150", 150),
         ("CORS_ORIGIN", "cors_origin", "*", "*"),
         ("CORS_ORIGIN", "cors_origin", "http://localhost:8000", "http://localhost:8000"),
@@ -234,6 +246,8 @@ def test_a_bound_is_still_allowed(name: str, field: str, text: str, value: Any) 
         ("MODERATION_LABELS", "Violence:nan"),
         ("MODERATION_LABELS", "Violence:80;Weapons:90"),
         ("UPLOAD_URL_SECONDS", "59"),
+        ("CALLBACK_CONCURRENCY", "1"),
+        ("CALLBACK_CONCURRENCY", "1001"),
         ("LABEL_TIMEOUT_SECONDS", "139"),
         ("LABEL_TIMEOUT_SECONDS", "151"),
         ("CORS_ORIGIN", "https://shop.example/"),
@@ -384,3 +398,41 @@ def test_settings_do_not_change() -> None:
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.max_labels = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "problem"),
+    [
+        ("http://example.com/", "", "The URL must begin with https://"),
+        ("https://10.0.0.1/", "", "The host is not on the public internet"),
+        ("https://127.0.0.1:9000/", "", "The port must be 443 or 8443"),
+        ("https://example.com/", "example.org", "The host is not one of those that this service may call"),
+        ("example.com", "", "The URL must look like https://example.com/path"),
+    ],
+)
+def test_a_callback_that_could_never_be_sent_is_refused_at_once(url: str, hosts: str, problem: str) -> None:
+    environ = {**NAMED, "STAGE": "dev", "CALLBACK_URL": url, "CALLBACK_HOSTS": hosts}
+
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env(environ)
+
+    assert str(raised.value) == f"CALLBACK_URL: {problem}"
+
+
+@pytest.mark.parametrize(
+    "host", ["https://example.com", "example.com/path", "*", "a.*.example.com", "exämple.com"]
+)
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({**NAMED, "CALLBACK_HOSTS": f"example.com, {host}"})
+
+    assert str(raised.value) == f"CALLBACK_HOSTS: {host!r} must be like hooks.example.com or *.example.com"
+
+
+def test_only_the_laptop_may_call_itself_back() -> None:
+    url = {"CALLBACK_URL": "http://127.0.0.1:9000/hook"}
+
+    assert Settings.from_env({**NAMED, **url}).callback_rules.loopback
+    assert not Settings.from_env({**NAMED, "STAGE": "dev"}).callback_rules.loopback
+    with pytest.raises(SettingsError):
+        Settings.from_env({**NAMED, "STAGE": "dev", **url})

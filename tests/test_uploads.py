@@ -8,6 +8,7 @@ import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chalicelib.callback_url import CallbackRules
 from chalicelib.errors import ServiceFailed
 from chalicelib.model import Image, Status, Upload
 from chalicelib.services import Services
@@ -21,7 +22,7 @@ DECLARED = Upload("image/png", 5, None, {"by": "Ann"})
 
 @pytest.fixture
 def uploads(services: Services) -> Uploads:
-    return Uploads(services.bucket, services.store, now=lambda: NOW, url_seconds=300)
+    return Uploads(services.bucket, services.store, CallbackRules(), now=lambda: NOW, url_seconds=300)
 
 
 def test_an_upload_is_signed_and_expected(uploads: Uploads, services: Services) -> None:

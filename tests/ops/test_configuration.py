@@ -23,6 +23,9 @@ ALL_OUTPUTS = {
     **OUTPUTS,
     "LabellingQueueArn": "arn:aws:sqs:us-east-1:123456789012:queue",
     "LabellingDeadLettersArn": "arn:aws:sqs:us-east-1:123456789012:dead",
+    "CallbacksQueueArn": "arn:aws:sqs:us-east-1:123456789012:callbacks",
+    "CallbacksDeadLettersArn": "arn:aws:sqs:us-east-1:123456789012:callbacks-dead",
+    "StreamDeadLettersArn": "arn:aws:sqs:us-east-1:123456789012:stream-dead",
 }
 
 
@@ -241,10 +244,10 @@ def test_a_change_is_told_and_written(stage: Stage, account: Account) -> None:
 
 def test_the_policy_of_a_function_that_is_no_more_goes(stage: Stage, account: Account) -> None:
     write(stage, account)
-    stale = stage.policies_folder / "notify.json"
+    stale = stage.policies_folder / "former.json"
     stale.write_text("{}")
 
-    assert write(stage, account) == [f".chalice/policies/{stage.name}/notify.json (removed)"]
+    assert write(stage, account) == [f".chalice/policies/{stage.name}/former.json (removed)"]
     assert not stale.exists()
 
 

@@ -1,5 +1,6 @@
 import json
 import secrets
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,19 +14,24 @@ import boto3
 import pytest
 from chalice import Chalice
 
+from chalicelib.callback import LONGEST
+from chalicelib.callback_url import CallbackRules
+from chalicelib.exchange import Limits
 from chalicelib.model import image_id
 from chalicelib.notifications import keys_of
 from chalicelib.services import Services
 from chalicelib.tokens import Scope
+from chalicelib.webhook import Webhook
 from local_cloud import resources
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
 from ops.policies import PolicyDocument, render
 from ops.problems import Problem
 from tests.api_client import ApiClient
-from tests.lambda_events import context, received
+from tests.lambda_events import changes, context, received
 from tests.permissions import TEMPLATE, Guard, Policies, Used, policies_of, values_of
 from tests.pictures import ENCODERS, UPRIGHT, picture, quarters
+from tests.receivers import OK, answer, receiver, silent
 from tests.rights import TRACING, Right, allows, covers, functions, grants, implied, lacking, unused
 from tests.scripted_rekognition import LABELS, MODERATION, ScriptedRekognition
 
@@ -152,6 +158,34 @@ class Deployment:
         vars(self.services)["recovery"] = later
         self.app.recover(SCHEDULED, context())
 
+    def call_back(self) -> None:
+        """To a receiver that hangs at first, answers then, and wants no more at last."""
+        with receiver(silent, OK, answer(410)) as served:
+            for _ in range(3):
+                self.announce(served.url)
+                self.app.deliver_callback(received(self.services.settings.callbacks_queue_url), context())
+        self.announce("https://example.com/hook")
+        self.app.recover(SCHEDULED, context())
+        self.give_up()
+        self.replay()
+
+    def announce(self, url: str) -> None:
+        settings = self.services.settings
+        vars(self.services)["dispatching"] = replace(self.services.dispatching, url=url)
+        self.put("dog.png", picture("Dog 90"))
+        self.deliver()
+        self.app.notify(changes(settings.images_stream_arn), context())
+
+    def give_up(self) -> None:
+        later = replace(self.services.delivery, now=lambda: self.services.now() + LONGEST)
+        vars(self.services)["delivery"] = later
+        self.app.deliver_callback(received(self.services.settings.callbacks_queue_url), context())
+
+    def replay(self) -> None:
+        path = "images", image_id("dog.png"), "deliveries"
+        [delivery, *_] = self.api.get(*path).body["items"]
+        self.api.post(*path, delivery["delivery_id"], "replay")
+
     def check_token(self) -> None:
         token = self.services.tokens.create("reader", [Scope.READ], timedelta(days=1))
         request = {"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": METHOD}
@@ -175,7 +209,11 @@ class Deployment:
 
 @pytest.fixture
 def services(thrifty: Services) -> Services:
-    return Services(replace(thrifty.settings, moderation="quarantine"))
+    services = Services(replace(thrifty.settings, moderation="quarantine"))
+    context, limits = ssl.create_default_context(), Limits(connect=0.3, total=0.3)
+    webhook = Webhook(CallbackRules(loopback=True), services.now, context, limits)
+    vars(services)["webhook"] = webhook
+    return services
 
 
 @pytest.fixture
@@ -218,6 +256,7 @@ def used(deployment: Deployment, services: Services, app_module: ModuleType, gua
         deployment.check_token()
         deployment.fail()
         deployment.recover()
+        deployment.call_back()
         deployment.ask()
         deployment.delete()
     return {name: recorded[name] | implied(app, name, values) for name in functions(app)}
@@ -372,7 +411,7 @@ def test_every_right_would_be_missed(policies: Policies, used: Used) -> None:
     ("action", "resource"),
     [
         pytest.param("dynamodb:Scan", "arn:aws:dynamodb:us-east-1:123456789012:table/{table}", id="action"),
-        pytest.param("dynamodb:Query", "arn:aws:dynamodb:us-east-1:123456789012:table/{table}", id="table"),
+        pytest.param("dynamodb:Query", "arn:aws:dynamodb:us-east-1:123456789012:table/other", id="table"),
         pytest.param("s3:GetObject", "arn:aws:s3:::another/*", id="bucket"),
     ],
 )
@@ -402,6 +441,12 @@ def test_only_what_labels_can_call_rekognition(policies: Policies) -> None:
     }
 
     assert able == LABELLING
+
+
+def test_what_talks_to_strangers_reaches_no_picture(policies: Policies) -> None:
+    services = {grant.action.partition(":")[0] for grant in grants(policies["deliver_callback"])}
+
+    assert services == {"dynamodb", "logs", "secretsmanager", "sqs"}
 
 
 def test_the_api_can_sign_for_nothing_but_new_uploads(policies: Policies, services: Services) -> None:

@@ -1,0 +1,120 @@
+"""Adapter: what is remembered of the receivers of callbacks, in the DynamoDB table `state`."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib import rows
+from chalicelib.aws_errors import DYNAMODB, error_code, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TIMEOUTS = 5  # in a row, after which a host is put off
+PAUSE = timedelta(minutes=1)
+MEMORY = timedelta(days=1)  # of time-outs
+GONE_LIFE = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a host has behaved lately."""
+
+    host: str
+    timeouts: int = 0  # in a row
+    paused_until: float = 0  # seconds since 1970
+
+    @property
+    def hangs(self) -> bool:
+        return self.timeouts >= TIMEOUTS
+
+
+class Receivers:
+    """Every method raises AccessLost, Throttled or ServiceFailed when DynamoDB gives no answer."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def standing(self, host: str, now: datetime) -> Standing:
+        row = self._row(_host(host))
+        if row is None or rows.is_expired(row, now):
+            return Standing(host)
+        return Standing(host, int(row["timeouts"]), float(row["paused_until"]))
+
+    def admits(self, standing: Standing, now: datetime) -> bool:
+        """Whether to try a host: one that hangs is tried by one at a time, and once a minute."""
+        if not standing.hangs:
+            return True
+        if now.timestamp() < standing.paused_until:
+            return False
+        return self._take_turn(standing, now)
+
+    def timed_out(self, host: str, now: datetime) -> None:
+        update = {
+            "UpdateExpression": "SET paused_until = :until, expires_at = :end ADD timeouts :one",
+            "ExpressionAttributeValues": rows.marshal({**_pause(now), ":end": _end(now, MEMORY), ":one": 1}),
+        }
+        self._update(_host(host), update)
+
+    def answered(self, standing: Standing) -> None:
+        """Whatever it was: the next time-out is the first of a row."""
+        if standing.timeouts:
+            with translated(DYNAMODB):
+                self._client.delete_item(TableName=self._table, Key=rows.marshal(_host(standing.host)))
+
+    def is_gone(self, url: str, now: datetime) -> bool:
+        """Whether the receiver wants no more at this URL."""
+        row = self._row(_url(url))
+        return row is not None and not rows.is_expired(row, now)
+
+    def note_gone(self, url: str, now: datetime) -> None:
+        row = {**_url(url), "expires_at": _end(now, GONE_LIFE)}
+        with translated(DYNAMODB):
+            self._client.put_item(TableName=self._table, Item=rows.marshal(row))
+
+    def forget_gone(self, url: str) -> None:
+        with translated(DYNAMODB):
+            self._client.delete_item(TableName=self._table, Key=rows.marshal(_url(url)))
+
+    def _take_turn(self, standing: Standing, now: datetime) -> bool:
+        update = {
+            "UpdateExpression": "SET paused_until = :until",
+            "ConditionExpression": "paused_until = :read",
+            "ExpressionAttributeValues": rows.marshal({**_pause(now), ":read": standing.paused_until}),
+        }
+        try:
+            self._update(_host(standing.host), update)
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
+
+    def _row(self, key: rows.Row) -> rows.Row | None:
+        with translated(DYNAMODB):
+            item = self._client.get_item(TableName=self._table, Key=rows.marshal(key)).get("Item")
+        return rows.unmarshal(item) if item else None
+
+    def _update(self, key: rows.Row, update: Any) -> None:
+        with translated(DYNAMODB):
+            self._client.update_item(TableName=self._table, Key=rows.marshal(key), **update)
+
+
+def _host(host: str) -> dict[str, str]:
+    return {"name": f"receiver#{host}", "entry": "host"}
+
+
+def _url(url: str) -> dict[str, str]:
+    return {"name": "gone", "entry": hashlib.sha256(url.encode()).hexdigest()}
+
+
+def _pause(now: datetime) -> dict[str, float]:
+    return {":until": (now + PAUSE).timestamp()}
+
+
+def _end(now: datetime, life: timedelta) -> int:
+    return int((now + life).timestamp())
