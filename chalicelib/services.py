@@ -42,9 +42,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-# Look, claim, detect and commit, each taking all its attempts, stay below the shortest labelling time-out,
-# and the most calls that a route makes stay below the 29 s of API Gateway.
-PATIENCE = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+# Who asks the API while a service is silent is told so within 5 s, the SDK's pause (a second at most) included.
+# Look, claim, detect and commit, each taking all its attempts, stay below the shortest labelling time-out.
+PATIENCE = Config(
+    connect_timeout=0.5, read_timeout=1.3, retries={"mode": "standard", "total_max_attempts": 2}
+)
 REKOGNITION_PATIENCE = Config(
     connect_timeout=1, read_timeout=9, retries={"mode": "standard", "total_max_attempts": 3}
 )

@@ -17,7 +17,7 @@ from tests.random_faults import Fault, RandomFaults
 
 # Seconds, as services.py has them; to have DynamoDB, S3 or SQS do something takes a hundredth of one.
 READ_TIMEOUT = {"rekognition": 9}
-USUAL_READ_TIMEOUT, CONNECT_TIMEOUT = 3, 1
+USUAL_READ_TIMEOUT, CONNECT_TIMEOUT = 1.3, 0.5
 CALL_SECONDS = 0.01
 
 
