@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-# Who asks the API while a service is silent is told so within 5 s, the SDK's pause (a second at most) included.
+# Who asks the API while a service is silent is told so within 5 s: the SDK pauses for a second at most.
 # Look, claim, detect and commit, each taking all its attempts, stay below the shortest labelling time-out.
 PATIENCE = Config(
     connect_timeout=0.5, read_timeout=1.3, retries={"mode": "standard", "total_max_attempts": 2}

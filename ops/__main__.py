@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from chalicelib.tokens import Scope, Tokens
-from ops import finishing, package_report, provision, removal, tokens
+from ops import finishing, package_report, provision, redrive, removal, tokens
 from ops.account import Account
 from ops.lambda_runtime import ARCHITECTURES
 from ops.overview import Overview
@@ -139,6 +139,14 @@ def status(stage: Stage) -> None:
     account = Account()
     stage.check_home(account)
     Overview(stage, account).show(console)
+
+
+@commands.command("redrive")
+@for_stage
+@click.option("--queue", required=True, type=click.Choice(redrive.QUEUES), help="Which queue's dead letters.")
+def try_again(stage: Stage, queue: str) -> None:
+    """Put what ended in a dead-letter queue back on its queue."""
+    redrive.run(stage, queue, console)
 
 
 @commands.group()

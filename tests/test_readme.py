@@ -102,6 +102,16 @@ def test_what_a_row_keeps_is_told() -> None:
     assert [each for each in told if each not in README] == []
 
 
+def test_every_alarm_is_there_with_what_to_do() -> None:
+    described = [
+        (name.strip("`"), bool(meaning and remedy)) for name, meaning, remedy in table_under("| alarm |")
+    ]
+
+    template = (ROOT / ".chalice/resources.yaml").read_text()
+    made = re.findall(r"AlarmName: !Sub image-labeller-\$\{Stage\}-(\S+)", template)
+    assert sorted(described) == sorted((name, True) for name in made)
+
+
 def test_every_metric_is_there() -> None:
     described = {row[0].strip("`") for row in table_under("| metric |")}
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
+from chalicelib.errors import AccessLost, outcome_of
 from chalicelib.metrics import Metrics
 from chalicelib.model import Upload
 from chalicelib.services import Services
@@ -327,6 +328,23 @@ def test_anything_in_a_dead_letter_queue_is_an_alarm() -> None:
 )
 def test_a_queue_that_nobody_empties_is_an_alarm(alarm: str, queue: str) -> None:
     assert list(watched(alarm)) == [("ApproximateAgeOfOldestMessage", queue, "Maximum", 300)]
+
+
+def test_lost_access_is_an_alarm_within_minutes_of_the_picture_that_it_keeps_waiting(
+    counting: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Metrics("dev").image(outcome_of(AccessLost()))
+
+    line = json.loads(capsys.readouterr().out)
+    [described] = line["_aws"]["CloudWatchMetrics"]
+    alarm = ALARMS["AccessLostAlarm"]
+    dimensions = {each["Name"]: filled(each["Value"]) for each in alarm["Dimensions"]}
+    assert (alarm["Namespace"], dimensions) == (
+        described["Namespace"],
+        {name: line[name] for name in described["Dimensions"][0]},
+    )
+    assert list(watched("AccessLostAlarm")) == [(described["Metrics"][0]["Name"], "access_lost", "Sum", 60)]
+    assert (alarm["DatapointsToAlarm"], alarm["Threshold"]) == (1, 0)
 
 
 def functions(app_module: ModuleType) -> set[str]:

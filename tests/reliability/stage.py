@@ -91,6 +91,9 @@ class Stage:
         """Everything is empty, and chance as this seed has it."""
         self._empty()
         self.troubles.begin(seed, **probabilities)
+        # Clients remember how often they had to try again, and some day do not any more.
+        self.services = replace(self.services)
+        self.app_module.services = self.services  # type: ignore[attr-defined]
         self.services.slow_path.random.seed(seed)
         self.rekognition.reset()
         self.noted.clear()
