@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from chalicelib.errors import Retryable
 from tests.crash_points import Crash
 from tests.reliability.stage import Stage
 
-KEYS = [f"{number:02} a+b.png" for number in range(20)]
+KEYS = [f"{number:02} a+b.png" for number in range(15)]
+SECRET_KEYS = [f"{number:02} flagged.png" for number in range(5)]  # whose pictures moderation may flag
 ACTS = 40
 # How time passes once all trouble is over: leases run out, messages come back, and each sweep has its turn.
 MINUTE = timedelta(minutes=1)
@@ -39,6 +40,15 @@ CALM = Weather(faults=0.0, deaths=0.0, interruptions=0.1)
 """Events come twice, late and in any order, and functions get in each other's way; nothing else happens."""
 
 Act = Callable[[], object]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody wanted last of a key."""
+
+    labels: tuple[str, ...] = ()
+    status: str | None = None
 
 
 @dataclass
@@ -50,6 +60,7 @@ class Life:
     def __post_init__(self) -> None:
         self.dice = Random(f"life {self.seed}")
         self.wishes = 0  # to have a version labelled that was labelled before
+        self.wanted: dict[str, Wanted] = {}
         self._uploads = 0
 
     def live(self) -> None:
@@ -57,7 +68,7 @@ class Life:
         self.stage.begin(self.seed, **vars(weather))
         self.stage.troubles.meanwhile = self._interrupt
         acts = self._calm_acts if self.is_calm else {**self._calm_acts, **self._rough_acts}
-        for key in KEYS:
+        for key in [*KEYS, *([] if self.is_calm else SECRET_KEYS)]:
             self._upload(key)
             self._act(acts)
         for _ in range(ACTS):
@@ -82,7 +93,14 @@ class Life:
 
     @property
     def _rough_acts(self) -> dict[Act, float]:
-        return {self._delete_latest_version: 1, self._relabel: 1, self._have_an_outage: 0.2}
+        return {
+            self._delete_latest_version: 1,
+            self._relabel: 1,
+            self._upload_a_secret: 1,
+            self._release: 1,
+            self._remove: 0.5,
+            self._have_an_outage: 0.2,
+        }
 
     def _interrupt(self) -> None:
         """Others at work at the same time."""
@@ -91,7 +109,11 @@ class Life:
 
     def _upload(self, key: str) -> None:
         self._uploads += 1
-        self.stage.upload(key, "Always", f"Put{self._uploads}")
+        labels = ["Always", f"Put{self._uploads}"]
+        is_flagged = key in SECRET_KEYS and self.dice.random() < 0.7
+        labels += ["Violence"] if is_flagged else []
+        self.stage.upload(key, *labels)
+        self.wanted[key] = Wanted(tuple(sorted(labels)), "quarantined" if is_flagged else "labelled")
 
     def _overwrite(self) -> None:
         self._upload(self.dice.choice(KEYS))
@@ -110,6 +132,26 @@ class Life:
         self.wishes += 1
         with suppress(Retryable, Crash):
             self.stage.relabel(self.dice.choice(KEYS))
+
+    def _upload_a_secret(self) -> None:
+        self._upload(self.dice.choice(SECRET_KEYS))
+
+    def _release(self) -> None:
+        key = self.dice.choice(SECRET_KEYS)
+        if key in self.wanted and self._insist(lambda: self.stage.release(key)):
+            self.wishes += 1
+            self.wanted[key] = Wanted(self.wanted[key].labels, "labelled")
+
+    def _remove(self) -> None:
+        key = self.dice.choice(SECRET_KEYS)
+        self._insist(lambda: self.stage.remove(key))
+        self.wanted[key] = Wanted()
+
+    def _insist(self, ask: Callable[[], T]) -> T:
+        """A client asks until it is answered."""
+        while True:
+            with suppress(Retryable, Crash):
+                return ask()
 
     def _deliver(self) -> None:
         self._with_an_event(self.stage.post.deliver)
@@ -167,7 +209,7 @@ def examined(stage: Stage, seed: int, *, is_calm: bool = False) -> Record:
     life = Life(stage, seed, is_calm)
     life.live()
     _recover(stage)
-    lost, astray, dead = _lost(stage), _astray(stage), stage.dead_keys
+    lost, astray, dead = _lost(life), _astray(stage), stage.dead_keys
     if dead:
         stage.redrive()
         _recover(stage)
@@ -176,7 +218,7 @@ def examined(stage: Stage, seed: int, *, is_calm: bool = False) -> Record:
         seed=seed,
         lost=lost,
         astray=astray,
-        unhealed=_lost(stage) | _astray(stage) | dict.fromkeys(stage.dead_keys, "dead again"),
+        unhealed=_lost(life) | _astray(stage) | dict.fromkeys(stage.dead_keys, "dead again"),
         wasteful=_wasteful(stage, life.wishes),
         pictures=len({key for key, _ in stage.noted}),
         versions_and_detectors=len(calls),
@@ -197,11 +239,31 @@ def _recover(stage: Stage) -> None:
         stage.pass_time(pause)
 
 
-def _lost(stage: Stage) -> dict[str, Any]:
-    said, expected, dead = stage.said(), stage.expected(), stage.dead_keys
+def _lost(life: Life) -> dict[str, Any]:
+    said, expected, dead = life.stage.said(), _expected(life), life.stage.dead_keys
     return {
         key: (said[key], expected[key]) for key in expected if said[key] != expected[key] and key not in dead
-    }
+    } | _out_of_sight(life)
+
+
+def _expected(life: Life) -> dict[str, Any]:
+    expected = life.stage.expected()
+    for key in SECRET_KEYS:
+        wanted = life.wanted.get(key)
+        if wanted and wanted.status == "quarantined":
+            expected[key] = (None, "quarantined", [], [])
+        elif wanted and wanted.status:
+            expected[key] = life.stage.expected_of(key, list(wanted.labels))
+        elif wanted:
+            expected[key] = (None, None, [], [])
+    return expected
+
+
+def _out_of_sight(life: Life) -> dict[str, Any]:
+    """What ought to be in quarantine is, whatever its row says, and nothing else."""
+    ought = sum(wanted.status == "quarantined" for wanted in life.wanted.values())
+    kept = life.stage.out_of_sight()
+    return {} if kept == ought or life.stage.dead_keys else {"out of sight": (kept, ought)}
 
 
 def _astray(stage: Stage) -> dict[str, Any]:

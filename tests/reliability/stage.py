@@ -121,8 +121,15 @@ class Stage:
         return [each["VersionId"] for each in ordered if each["Key"] == key]
 
     def relabel(self, key: str) -> None:
-        """As the API does, whose caller tries again what failed."""
+        """As the API does."""
         self.services.wishes.relabel(key)
+
+    def release(self, key: str) -> bool:
+        """The same; says whether the picture is in quarantine."""
+        return self.services.wishes.release(key)
+
+    def remove(self, key: str) -> None:
+        self.services.wishes.remove(key)
 
     def pass_time(self, by: timedelta) -> None:
         """So much time passes, and then all that is due is done."""
@@ -171,15 +178,27 @@ class Stage:
 
     def expected(self) -> dict[str, Any]:
         """The same, as the versions in the bucket have it."""
+        return {key: self._expected(key, version) for key, version in self._current().items()}
+
+    def expected_of(self, key: str, labels: list[str]) -> Any:
+        """The same of a key that holds a picture with these labels, in whichever version."""
+        return self._current()[key], "labelled", labels, labels
+
+    def _expected(self, key: str, version: str | None) -> Any:
+        if version is None:
+            return None, None, [], []
+        labels = self.noted.get((key, version), [])
+        return version, "labelled", labels, labels
+
+    def _current(self) -> dict[str, str | None]:
+        """By key that was ever used, the version that it holds now."""
         listed = self._s3.list_object_versions(Bucket=self.bucket).get("Versions", [])
         current = {each["Key"]: each["VersionId"] for each in listed if each["IsLatest"]}
-        expected: dict[str, Any] = {}
-        for key, _ in self.noted:
-            labels = self.noted.get((key, current.get(key, "")))
-            expected[key] = (
-                (None, None, [], []) if labels is None else (current[key], "labelled", labels, labels)
-            )
-        return expected
+        return {key: current.get(key) for key, _ in self.noted}
+
+    def out_of_sight(self) -> int:
+        """How many pictures are in quarantine."""
+        return len(self._bucket(self.services.settings.quarantine_bucket).keys)
 
     def _rows(self) -> list[dict[str, Any]]:
         """From moto's own store: a Scan takes as long as a picture."""
@@ -221,9 +240,13 @@ class Stage:
             self._table(table).items.clear()
             if shard := self._table(table).stream_shard:
                 shard.items.clear()
-        s3_models.s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[self.bucket].keys.clear()
+        for bucket in (self.bucket, self.services.settings.quarantine_bucket):
+            self._bucket(bucket).keys.clear()
         for name in ("labelling", "labelling-dead-letters"):
             self._queue(name)._messages.clear()
+
+    def _bucket(self, name: str) -> Any:
+        return s3_models.s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[name]
 
     def _table(self, name: str) -> Any:
         return dynamodb_models.dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].tables[name]
@@ -244,6 +267,8 @@ class Stage:
 def _image(row: Mapping[str, Any] | None) -> tuple[Any, ...]:
     if row is None or row["status"] == "removed":
         return None, None, []
+    if row["status"] == "quarantined":
+        return None, "quarantined", sorted(label["name"] for label in row.get("labels", []))
     return row.get("version_id"), row["status"], sorted(label["name"] for label in row.get("labels", []))
 
 
@@ -257,7 +282,7 @@ def open_stage(app_module: ModuleType) -> Iterator[Stage]:
     rekognition.session = session
     outputs = resources.create(session, NAME, PROJECT / ".chalice/resources.yaml")
     troubles = Troubles(straight_to(endpoint), clock)
-    settings = replace(settings_of(NAME, outputs), detect=DETECTORS)
+    settings = replace(settings_of(NAME, outputs), detect=DETECTORS, moderation="quarantine")
     services = ServicesOnClock(settings, clock, troubles)
     with pytest.MonkeyPatch.context() as patch, moto_patches.follow(clock), sdk_waiting_by(services.pause):
         patch.setattr(app_module, "services", services)
