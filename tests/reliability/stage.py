@@ -16,7 +16,7 @@ import moto.dynamodb.models as dynamodb_models
 import moto.s3.models as s3_models
 import moto.sqs.models as sqs_models
 import pytest
-from chalice.app import S3EventConfig, SQSEventConfig
+from chalice.app import DynamoDBEventConfig, S3EventConfig, SQSEventConfig
 from moto.core import DEFAULT_ACCOUNT_ID
 
 from chalicelib.notifications import keys_of
@@ -242,7 +242,7 @@ class Stage:
                 shard.items.clear()
         for bucket in (self.bucket, self.services.settings.quarantine_bucket):
             self._bucket(bucket).keys.clear()
-        for name in ("labelling", "labelling-dead-letters"):
+        for name in ("labelling", "labelling-dead-letters", "callbacks"):
             self._queue(name)._messages.clear()
 
     def _bucket(self, name: str) -> Any:
@@ -293,12 +293,18 @@ def open_stage(app_module: ModuleType) -> Iterator[Stage]:
 
 def _turn(app_module: ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
     """What triggers the functions was named when the app was imported."""
+    queues = {
+        "label_queued_image": settings.labelling_queue_url,
+        "deliver_callback": settings.callbacks_queue_url,
+    }
     for config in app_module.app.event_sources:
         match config:
             case S3EventConfig():
                 patch.setattr(config, "bucket", settings.images_bucket)
             case SQSEventConfig():
-                patch.setattr(config, "queue", queue_name(settings.labelling_queue_url))
+                patch.setattr(config, "queue", queue_name(queues[config.name]))
+            case DynamoDBEventConfig():
+                patch.setattr(config, "stream_arn", settings.images_stream_arn)
 
 
 @contextmanager
