@@ -12,7 +12,7 @@ from datetime import timedelta
 from chalicelib import log
 from chalicelib.contents import Contents
 from chalicelib.errors import Retryable
-from chalicelib.model import Findings, Recipe, StoredObject
+from chalicelib.model import Detector, Findings, Recipe, StoredObject
 from chalicelib.state import State
 
 LIFE = timedelta(days=30)
@@ -65,7 +65,7 @@ class Reuse:
         """What was seen, unless some of it is missing; any answer may show a newer model."""
         try:
             self._note(findings.model_versions)
-            if recipe.detectors <= findings.told and _is_pinned(contents.found):
+            if _is_whole(findings, recipe) and _is_pinned(contents.found):
                 result = Result(contents.found.key, contents.found.version, findings)
                 self.state.put(_name(contents.sha256), recipe.fingerprint, result, LIFE)
         except Exception as failure:  # noqa: BLE001 - it is paid for, and must not be lost over this
@@ -86,6 +86,12 @@ class Reuse:
     def _newest(self) -> dict[str, str]:
         models = self.state.get(MODELS, NEWEST, Models) or Models()
         return {name: version for name, version in vars(models).items() if version}
+
+
+def _is_whole(findings: Findings, recipe: Recipe) -> bool:
+    """Nothing is missing, and nothing of an unknown model: what comes out of quarantine may be of any age."""
+    with_models = recipe.detectors - {Detector.PROPERTIES}
+    return recipe.detectors <= findings.told and with_models <= findings.model_versions.keys()
 
 
 def _is_pinned(found: StoredObject) -> bool:

@@ -539,6 +539,18 @@ def test_the_largest_result_has_room(services: Services) -> None:
     assert reuse.find(contents, recipe) == Result(found.key, found.version, findings)
 
 
+def test_what_was_seen_by_a_model_that_is_not_known_serves_nobody(services: Services) -> None:
+    findings = largest_answer().findings
+    reuse = services.detection.reuse
+    assert reuse is not None
+    contents: Any = Known(StoredObject("k", "v", "e", 1, None, services.now(), {}, b"x"))
+    recipe = replace(services.recipe, detectors=findings.told)
+
+    reuse.keep(contents, recipe, replace(findings, model_versions={"labels": "3.0", "text": "3.0"}))
+
+    assert reuse.find(contents, recipe) is None
+
+
 class Known:
     sha256 = "0" * 64
 
