@@ -22,6 +22,7 @@ from chalicelib.model import image_id
 from local_cloud.cloud import PROJECT, LocalCloud, stage_variables
 
 PICTURES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_ASKING = """-H 'Content-Type: application/json' -d '{"callback_url": "http://127.0.0.1:9000/"}'"""
 PATIENCE = 60.0  # seconds for all samples together; the first picture waits until the detectors are loaded
 PENDING = {"processing", "queued"}
 
@@ -116,13 +117,23 @@ Ask what is in it, and which pictures show a {example.label.lower()}:
   {curl} {api}/images/{image_id(key)}/labels/{label}
   {curl} '{api}/labels/{label}/images?min_confidence=60'
 
-Upload through the API, whose answer says where to PUT the picture, and with which headers:
+In a third one, receive callbacks:
 
-  url=$({curl} -s -X POST {api}/images | sed -E 's/.*"upload_url":"([^"]+)".*/\\1/')
+  .venv/bin/python -m ops listen --secret {_secret(cloud)}
+
+Upload through the API, whose answer says where to PUT the picture, and be called back when it is labelled:
+
+  url=$({curl} -s -X POST {api}/images {_ASKING} | sed -E 's/.*"upload_url":"([^"]+)".*/\\1/')
   curl -X PUT -H 'If-None-Match: *' --upload-file {_relative(example.path)} "$url"
 
 Ctrl-C stops it all and forgets the pictures.
 """
+
+
+def _secret(cloud: LocalCloud) -> str:
+    """Which signs the callbacks of this machine, and of no other."""
+    client: Any = boto3.client("secretsmanager")
+    return str(client.get_secret_value(SecretId=cloud.outputs["SigningSecretArn"])["SecretString"])
 
 
 def _relative(path: str) -> str:

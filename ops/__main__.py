@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from chalicelib.tokens import Scope, Tokens
-from ops import finishing, package_report, provision, redrive, removal, tokens
+from ops import finishing, listening, package_report, provision, redrive, removal, tokens
 from ops.account import Account
 from ops.lambda_runtime import ARCHITECTURES
 from ops.overview import Overview
@@ -147,6 +147,14 @@ def status(stage: Stage) -> None:
 def try_again(stage: Stage, queue: str) -> None:
     """Put what ended in a dead-letter queue back on its queue."""
     redrive.run(stage, queue, console)
+
+
+@commands.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=9000, show_default=True)
+@click.option("--secret", required=True, metavar="BASE64", help="That signs the callbacks.")
+def listen(port: int, secret: str) -> None:
+    """Receive callbacks on this machine, verify them, and show them."""
+    listening.listen(console, port, secret)
 
 
 @commands.group()

@@ -150,7 +150,7 @@ def test_a_picture_as_browsers_and_phones_make_them_is_seen_upright(
 
 
 def test_the_printed_commands_work_to_the_letter(cloud: RunningCloud) -> None:
-    export, upload, *asking, announce, put = cloud.commands
+    export, upload, *asking, _, announce, put = cloud.commands
     uploaded = _shell(cloud, f"{export}\n{upload}")
     key = upload.split(f"s3://{cloud.bucket}/")[1]
     labelled(cloud.api, key)
@@ -166,6 +166,26 @@ def test_the_printed_commands_work_to_the_letter(cloud: RunningCloud) -> None:
     assert "Cat" in names(labelled(cloud.api, f"uploads/{put_to.split('/uploads/')[1].split('?')[0]}")) or (
         not shutil.which("node")
     )
+
+
+def test_a_picture_calls_back_whoever_listens(cloud: RunningCloud, tmp_path: Path) -> None:
+    *_, listen, announce, put = cloud.commands
+    port = str(free_port())
+    command = [sys.executable, "-u", *listen.split()[1:], "--port", port]
+    told: list[str] = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout is not None
+        assert f":{port}/" in listener.stdout.readline()
+        _shell(cloud, f"{announce.replace('9000', port)}\n{put}")
+        for line in listener.stdout:
+            told.append(line)
+            if line == "}\n":
+                break
+        listener.send_signal(signal.SIGINT)
+
+    assert told[0].startswith("image.labelled  evt_")
+    assert told[0].endswith("verified\n")
+    assert json.loads("".join(told[1:]))["data"]["callback"] == {"host": f"127.0.0.1:{port}"}
 
 
 def test_a_picture_goes_up_through_the_api_by_a_presigned_url(cloud: RunningCloud) -> None:
@@ -184,7 +204,7 @@ def test_a_picture_goes_up_through_the_api_by_a_presigned_url(cloud: RunningClou
 def test_it_asks_for_tokens_when_told_to(tmp_path: Path) -> None:
     shutil.copy(ROOT / "samples/coffee.png", tmp_path)
     with running_cloud(f"--samples={tmp_path}", API_AUTH="token") as cloud:
-        export, _, *asking, announce, put = cloud.commands
+        export, _, *asking, _, announce, put = cloud.commands
         closed = cloud.api.get("images", key="coffee.png")
         shown = json.loads("".join(_shell(cloud, f"{export}\n{asking[0]}".replace("my/coffee", "coffee"))))
         put_to = _shell(cloud, f"{export}\n{announce}\n{put}\necho $url")[-1]
