@@ -34,8 +34,10 @@ class Quarantining:
         attempt = self.store.conclude(key, run, self.now())
         if attempt.won:
             return Outcome.QUARANTINED
-        if attempt.row.secluded != secluded:  # whoever took the row over may have purged before we copied
-            self.quarantine.discard(secluded.place)
+        if attempt.row.secluded != secluded or not attempt.row.hides:
+            self.quarantine.discard(
+                secluded.place
+            )  # whoever took the row over may have purged before we copied
         return Outcome.SUPERSEDED
 
     def give_back(self, key: str, secluded: Secluded, nonce: str) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,9 +17,10 @@ from tests.catalogue import Catalogue
 from tests.crash_points import Crash, Mortal, When
 from tests.direct import short_circuit, straight_to
 from tests.faults import after, json_error, plan
-from tests.interception import Layer, intercept
+from tests.interception import Call, Layer, intercept
 from tests.pictures import picture
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
+from tests.test_interleaving import StrandPool, Worker, current, interleavings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -502,6 +504,76 @@ def test_a_crash_at_any_call_leaves_neither_a_lost_picture_nor_a_served_one(
         crashing.finish()
 
         assert stage.state == end, (number, when)
+
+
+Step = Callable[[Stage], object]
+
+
+def nothing(_: Stage) -> None:
+    """Happens meanwhile."""
+
+
+def want_it_gone(stage: Stage) -> None:
+    stage.services.wishes.remove(KEY)
+
+
+RACES: dict[str, tuple[list[Step], Step, Any]] = {
+    "a new upload": (
+        [Stage.put],
+        lambda stage: stage.put(GOOD),
+        ("labelled", GOOD, [], ["image", "label#cat"]),
+    ),
+    "a removal": ([Stage.put], want_it_gone, None),
+    "a deletion by S3": ([Stage.put], Stage.delete, None),
+    "somebody with the same message": ([Stage.put], nothing, PUT_AWAY),
+    "somebody who releases it too": (
+        [Stage.put, Stage.label, lambda stage: stage.services.wishes.release(KEY)],
+        nothing,
+        LABELLED,
+    ),
+    "a new upload while it comes back": (
+        [Stage.put, Stage.label, lambda stage: stage.services.wishes.release(KEY)],
+        lambda stage: stage.put(GOOD),
+        ("labelled", GOOD, [], ["image", "label#cat"]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "then", "end"), RACES.values(), ids=RACES)
+def test_no_interleaving_leaves_a_picture_in_the_wrong_place(
+    first: list[Step],
+    then: Step,
+    end: Any,
+    stage: Stage,
+    strict: Settings,
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    exhaustive: bool,
+) -> None:
+    monkeypatch.setattr("chalicelib.detection.ThreadPoolExecutor", StrandPool)
+    pair = [over(stopping_before(straight_to(endpoint)), strict) for _ in range(2)]
+
+    def start(_: str) -> list[Worker]:
+        clear(stage)
+        for step in first:
+            step(stage)
+        return [
+            Worker(pair[0], KEY, may_fail=(Retryable,)),
+            Worker(pair[1], KEY, before=lambda: then(stage), may_fail=(Retryable,)),
+        ]
+
+    for _, choices in islice(interleavings(start, preemptions=1), None if exhaustive else 8):
+        for _ in range(2):  # what recovery and S3's own events see to
+            stage.label()
+        assert stage.state in ([end] if end else [PUT_AWAY, REMOVED]), choices
+
+
+def stopping_before(below: Layer) -> Layer:
+    def send(call: Call) -> Any:
+        current.get().stop()
+        return below(call)
+
+    return send
 
 
 def clear(stage: Stage) -> None:
