@@ -43,7 +43,7 @@ def label_queued_image(event: Messages) -> dict[str, Any]:
 
 @app.on_dynamodb_record(stream_arn=settings.images_stream_arn, starting_position="TRIM_HORIZON")
 def notify(event: RowsChanged) -> dict[str, Any]:
-    return event.handled(services.dispatching.announce)
+    return event.handled(services.dispatching.announce, services.stream_dead_letters.send)
 
 
 @app.on_sqs_message(

@@ -1,5 +1,6 @@
 """What S3, the queues and the table's stream tell the functions that they invoke."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 from chalice.app import DynamoDBEvent, S3Event, SQSEvent
 
 from chalicelib import log, rows
+from chalicelib.errors import Retryable
 from chalicelib.notifications import keys_of
 from chalicelib.queue import Message
+
+LONGEST_MESSAGE = 1_000_000  # characters, all of them ASCII, and so bytes; SQS takes 1 MiB
 
 Handle = Callable[[rows.Row | None, rows.Row | None], None]  # of a row as it was, and as it is
 
@@ -41,10 +45,15 @@ class Messages(SQSEvent):  # type: ignore[misc]
 class RowsChanged(DynamoDBEvent):  # type: ignore[misc]
     """Changes of the table's rows, those of each in the order in which they happened."""
 
-    def handled(self, handle: Handle) -> dict[str, Any]:
-        """Hands over each change by itself, and tells Lambda the first that failed: there it goes on."""
+    def handled(self, handle: Handle, put_aside: Callable[[str], object]) -> dict[str, Any]:
+        """Hands over each change by itself, and tells Lambda the first that failed: there it goes on.
+
+        What no later try can heal is put aside as JSON, so that it holds up nothing that comes after it.
+        """
         changes = [record["dynamodb"] for record in self.to_dict()["Records"]]
-        failed = [change["SequenceNumber"] for change in changes if not _is_handled(change, handle)]
+        failed = [
+            change["SequenceNumber"] for change in changes if not _is_handled(change, handle, put_aside)
+        ]
         return item_failures(failed[:1])
 
 
@@ -56,13 +65,28 @@ def item_failures(identifiers: Iterable[str]) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in identifiers]}
 
 
-def _is_handled(change: Any, handle: Handle) -> bool:
+def _is_handled(change: Any, handle: Handle, put_aside: Callable[[str], object]) -> bool:
+    facts = {"record": change["SequenceNumber"], "image": change["Keys"]["source_file"]["S"]}
     try:
-        handle(_row(change.get("OldImage")), _row(change.get("NewImage")))
-    except Exception as failure:  # noqa: BLE001 - one record must not cost its neighbours their turn
-        log.failed(failure, record=change["SequenceNumber"], image=change["Keys"]["source_file"]["S"])
+        try:
+            handle(_row(change.get("OldImage")), _row(change.get("NewImage")))
+        except Retryable:
+            raise
+        except Exception as bug:  # noqa: BLE001 - one record must not cost its neighbours their turn
+            log.failed(bug, **facts)
+            put_aside(_in_short(change))
+    except Retryable as failure:
+        log.failed(failure, **facts)
         return False
     return True
+
+
+def _in_short(change: Any) -> str:
+    """A change as JSON, without the rows where they would not fit into a message."""
+    text = json.dumps(change)
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    return json.dumps({name: change[name] for name in ("Keys", "SequenceNumber")})
 
 
 def _row(item: Any) -> rows.Row | None:

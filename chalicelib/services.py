@@ -158,6 +158,10 @@ class Services:
         return self.session.client("sqs", config=PATIENCE)
 
     @cached_property
+    def stream_dead_letters(self) -> Queue:
+        return Queue(self.sqs, self.settings.stream_dead_letters_url)
+
+    @cached_property
     def labelling_queue(self) -> LabellingQueue:
         return LabellingQueue(Queue(self.sqs, self.settings.labelling_queue_url))
 

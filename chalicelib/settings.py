@@ -21,6 +21,7 @@ RESOURCES = {
     "LABELLING_QUEUE_URL": "LabellingQueueUrl",
     "CALLBACKS_QUEUE_URL": "CallbacksQueueUrl",
     "CALLBACKS_DEAD_LETTERS_URL": "CallbacksDeadLettersUrl",
+    "STREAM_DEAD_LETTERS_URL": "StreamDeadLettersUrl",
     "SIGNING_SECRET_ARN": "SigningSecretArn",
 }
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
@@ -58,6 +59,7 @@ class Settings:
     labelling_queue_url: str
     callbacks_queue_url: str
     callbacks_dead_letters_url: str
+    stream_dead_letters_url: str
     signing_secret_arn: str
     detect: tuple[str, ...] = ("labels", "moderation", "text")
     min_confidence: float = 50.0
@@ -111,6 +113,7 @@ class Settings:
             labelling_queue_url=variables.text("LABELLING_QUEUE_URL"),
             callbacks_queue_url=variables.text("CALLBACKS_QUEUE_URL"),
             callbacks_dead_letters_url=variables.text("CALLBACKS_DEAD_LETTERS_URL"),
+            stream_dead_letters_url=variables.text("STREAM_DEAD_LETTERS_URL"),
             signing_secret_arn=variables.text("SIGNING_SECRET_ARN"),
             detect=detect,
             min_confidence=variables.number("MIN_CONFIDENCE", cls.min_confidence, 0, 100),

@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "docs": set(),
     "headers": set(),
     "openapi": {"auth", "contract", "headers"},
-    "events": {"log", "notifications", "queue", "rows"},
+    "events": {"errors", "log", "notifications", "queue", "rows"},
     "notifications": {"log", "model"},
     **dict.fromkeys(USE_CASES, ADAPTERS | COMMON),
     "contents": {"bucket", "model"},

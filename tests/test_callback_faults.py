@@ -1,3 +1,5 @@
+import json
+
 """Callbacks by every function of a stage, in whatever way one of them fails; three days pass in a moment."""
 
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from chalicelib.model import Upload
 from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint
 from tests.faults import send
-from tests.lambda_events import changes
+from tests.lambda_events import changes, received
 from tests.pumped_stage import PumpedStage, pumped_stage
 from tests.receivers import OK, Receiver, answer, receiver
 from tests.scripted_rekognition import ScriptedRekognition
@@ -142,8 +144,6 @@ def test_a_change_that_cannot_be_read_holds_up_no_other_and_is_kept(stage: Pumpe
         [callback] = stage.callbacks(key)
 
     assert callback.state is State.DELIVERED
-    [kept] = stage.pump.failed_events
-    assert [record["dynamodb"]["Keys"]["source_file"]["S"] for record in kept.event["Records"]] == [
-        "poison.png"
-    ]
-    assert kept.condition == "RetryAttemptsExhausted"
+    assert stage.pump.failed_events == []
+    [kept] = received(stage.services.settings.stream_dead_letters_url)["Records"]
+    assert json.loads(kept["body"])["NewImage"] == rows.marshal(poison)

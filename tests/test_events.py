@@ -1,8 +1,9 @@
+import json
 from typing import Any
 
 from chalicelib import rows
 from chalicelib.errors import Throttled
-from chalicelib.events import Messages, ObjectsChanged, RowsChanged, item_failures
+from chalicelib.events import LONGEST_MESSAGE, Messages, ObjectsChanged, RowsChanged, item_failures
 from chalicelib.notifications import notification_of
 from chalicelib.queue import Message
 from tests.log_lines import log_lines
@@ -80,8 +81,11 @@ def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is() -> None:
     changed["OldImage"] = rows.marshal({"size": 1})
     deleted["OldImage"] = deleted.pop("NewImage")
     handed: list[Any] = []
+    aside: list[str] = []
 
-    told = RowsChanged(event, None).handled(lambda before, after: handed.append((before, after)))
+    told = RowsChanged(event, None).handled(
+        lambda before, after: handed.append((before, after)), aside.append
+    )
 
     assert told == {"batchItemFailures": []}
     assert handed == [
@@ -93,30 +97,63 @@ def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is() -> None:
 
 def test_a_change_that_fails_costs_its_neighbours_nothing_and_is_where_lambda_goes_on() -> None:
     done: list[str] = []
+    aside: list[str] = []
 
     def handle(_: Any, row: Any) -> None:
         if row["source_file"] == "b.png":
             raise KeyError("status")
-        if row["source_file"] == "d.png":
+        if row["source_file"] in ("d.png", "e.png"):
             raise Throttled("slower")
         done.append(row["source_file"])
 
+    event = changes("a.png", "b.png", "c.png", "d.png", "e.png", "f.png")
     with log_lines() as lines:
-        told = RowsChanged(changes("a.png", "b.png", "c.png", "d.png", "e.png"), None).handled(handle)
+        told = RowsChanged(event, None).handled(handle, aside.append)
 
-    assert done == ["a.png", "c.png", "e.png"]
-    assert told == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert done == ["a.png", "c.png", "f.png"]
+    assert told == {"batchItemFailures": [{"itemIdentifier": "4"}]}
+    assert [json.loads(each) for each in aside] == [event["Records"][1]["dynamodb"]]
     assert lines.facts("level", "outcome", "image", "record") == [
         {"level": "ERROR", "outcome": "crashed", "image": "b.png", "record": "2"},
         {"level": "WARNING", "outcome": "throttled", "image": "d.png", "record": "4"},
+        {"level": "WARNING", "outcome": "throttled", "image": "e.png", "record": "5"},
     ]
 
 
-def test_a_change_that_cannot_be_read_fails_alone() -> None:
+def test_a_change_that_cannot_be_read_is_put_aside_alone() -> None:
     event = changes("a.png", "b.png", "c.png")
     event["Records"][0]["dynamodb"]["NewImage"] = {"size": {"N": "much"}}
     done: list[Any] = []
+    aside: list[str] = []
 
-    told = RowsChanged(event, None).handled(lambda _, row: done.append(row and row["source_file"]))
+    told = RowsChanged(event, None).handled(
+        lambda _, row: done.append(row and row["source_file"]), aside.append
+    )
 
-    assert (done, told) == (["b.png", "c.png"], {"batchItemFailures": [{"itemIdentifier": "1"}]})
+    assert (done, told, len(aside)) == (["b.png", "c.png"], {"batchItemFailures": []}, 1)
+
+
+def test_a_change_that_cannot_be_put_aside_comes_again() -> None:
+    def handle(*_: Any) -> None:
+        raise KeyError("status")
+
+    def put_aside(_: str) -> None:
+        raise Throttled("slower")
+
+    told = RowsChanged(changes("a.png"), None).handled(handle, put_aside)
+
+    assert told == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
+def test_of_a_change_too_long_for_a_message_there_is_where_it_stands() -> None:
+    event = changes("a.png")
+    change = event["Records"][0]["dynamodb"]
+    change["NewImage"]["text"] = {"S": "x" * LONGEST_MESSAGE}
+    aside: list[str] = []
+
+    def handle(*_: Any) -> None:
+        raise KeyError("status")
+
+    RowsChanged(event, None).handled(handle, aside.append)
+
+    assert [json.loads(each) for each in aside] == [{"Keys": change["Keys"], "SequenceNumber": "1"}]

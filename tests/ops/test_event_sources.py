@@ -113,9 +113,9 @@ def test_a_stream_s_mapping_is_told_only_what_differs(
     aws: Stubber, sources: EventSources, stream: None
 ) -> None:
     told = of_stream(OUTPUTS)
-    there = {**told, "State": "Enabled", "BatchSize": 7, "MaximumRetryAttempts": -1}
+    there = {**told, "State": "Enabled", "BatchSize": 7, "MaximumRetryAttempts": 5}
     aws.add_response("get_event_source_mapping", there, {"UUID": UUID})
-    aws.add_response("update_event_source_mapping", {}, {"UUID": UUID, "MaximumRetryAttempts": 5})
+    aws.add_response("update_event_source_mapping", {}, {"UUID": UUID, "MaximumRetryAttempts": -1})
 
     assert sources.finish() == ["notify: set MaximumRetryAttempts"]
 
