@@ -1,7 +1,6 @@
-import json
-
 """Callbacks by every function of a stage, in whatever way one of them fails; three days pass in a moment."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta

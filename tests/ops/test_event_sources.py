@@ -98,7 +98,7 @@ def test_the_laptop_reads_the_settings_of_a_stream() -> None:
 
     assert mapping.reports_item_failures
     assert mapping.bisects
-    assert (mapping.maximum_retries, mapping.maximum_age) == (5, 6 * 60 * 60)
+    assert (mapping.maximum_retries, mapping.maximum_age) == (None, 6 * 60 * 60)
 
 
 def test_the_laptop_reads_the_settings_of_a_queue() -> None:
