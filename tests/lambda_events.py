@@ -11,6 +11,10 @@ from local_cloud.functions import LambdaContext
 
 Event = dict[str, Any]
 
+SCHEDULED = dict.fromkeys(
+    ("version", "account", "region", "detail", "detail-type", "source", "time", "id", "resources"), ""
+)
+
 
 def context(seconds: float = 900) -> LambdaContext:
     clock = SystemClock()

@@ -21,15 +21,17 @@ from chalicelib.settings import RESOURCES
 from local_cloud.endpoint import Endpoint
 from local_cloud.recognition import local_recogniser
 from local_cloud.rekognition import LocalRekognition
+from ops.event_sources import of_stream
 from tests.conftest import ROOT
 from tests.deployed_stage import DeployedStage
-from tests.lambda_events import received
+from tests.lambda_events import SCHEDULED, changes, received
 from tests.ops.conftest import HANDLERS
 
 pytestmark = pytest.mark.real_packages
 
 STAGE = "proof"
 AUTHORIZER = f"image-labeller-{STAGE}-api_token"
+BESIDE_THE_PICTURES = ("notify", "deliver_callback", "recover")
 QUEUED_LABELLER = f"image-labeller-{STAGE}-label_queued_image"
 # The one setting that a laptop's stand-in for AWS needs beyond its address.
 STAND_IN = {"AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}
@@ -186,6 +188,22 @@ def test_the_queue_is_polled_by_the_one_function_that_answers_for_each_message(
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
+def test_the_stream_is_read_by_the_one_function_that_tells_of_answers(
+    stage: DeployedStage, outputs: dict[str, str]
+) -> None:
+    [mapping] = [each for each in stage.mappings if each["EventSourceArn"] == outputs["ImagesStreamArn"]]
+
+    assert mapping["FunctionArn"].endswith(f":function:image-labeller-{STAGE}-notify")
+    assert {name: mapping[name] for name in of_stream(outputs)} == of_stream(outputs)
+
+
+def test_callbacks_are_delivered_one_by_one(stage: DeployedStage, outputs: dict[str, str]) -> None:
+    [mapping] = [each for each in stage.mappings if each["EventSourceArn"] == outputs["CallbacksQueueArn"]]
+
+    assert mapping["FunctionArn"].endswith(f":function:image-labeller-{STAGE}-deliver_callback")
+    assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (1, ["ReportBatchItemFailures"])
+
+
 def test_the_recovery_runs_every_minute(aws: Aws, stage: DeployedStage) -> None:
     events = aws.client("events")
     name = f"image-labeller-{STAGE}-recover"
@@ -325,9 +343,7 @@ def test_what_was_deployed_labels_a_picture_by_itself(
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_LAMBDA_FUNCTION_NAME": labeller,
     }
-    folders = {
-        name: stage.unpack(name, tmp_path / name) for name in (api, AUTHORIZER, labeller, QUEUED_LABELLER)
-    }
+    folders = {name: stage.unpack(name, tmp_path / name) for name in stage.functions}
     scopes = ("--scope", "read", "--scope", "upload", "--scope", "admin")
     made = project.ops("token", "create", "--stage", STAGE, "--name", "proof", *scopes)
     asked = {"type": "TOKEN", "authorizationToken": f"Bearer {made.stdout.strip()}", "methodArn": METHOD}
@@ -356,6 +372,13 @@ def test_what_was_deployed_labels_a_picture_by_itself(
         QUEUED_LABELLER, folders[QUEUED_LABELLER], received(outputs["LabellingQueueUrl"]), **on_lambda
     )
     assert (relabelled, told) == (202, {"batchItemFailures": []})
+
+    notify, deliver, recover = (f"image-labeller-{STAGE}-{name}" for name in BESIDE_THE_PICTURES)
+    told = stage.invoke(notify, folders[notify], changes(outputs["ImagesStreamArn"]), **on_lambda)
+    errand = {"body": json.dumps({"source_file": "nobody's", "event_id": "evt_0"}), "receiptHandle": "handle"}
+    stage.invoke(deliver, folders[deliver], {"Records": [errand]}, **on_lambda)
+    stage.invoke(recover, folders[recover], SCHEDULED, **on_lambda)
+    assert told == {"batchItemFailures": []}
 
 
 def test_the_code_on_aws_is_the_package_that_was_checked(project: Project, stage: DeployedStage) -> None:

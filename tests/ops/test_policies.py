@@ -28,7 +28,7 @@ from local_cloud.object_events import ObjectEvent
 from ops.policies import PolicyDocument, render
 from ops.problems import Problem
 from tests.api_client import ApiClient
-from tests.lambda_events import changes, context, received
+from tests.lambda_events import SCHEDULED, changes, context, received
 from tests.permissions import TEMPLATE, Guard, Policies, Used, policies_of, values_of
 from tests.pictures import ENCODERS, UPRIGHT, picture, quarters
 from tests.receivers import OK, answer, receiver, silent
@@ -48,9 +48,6 @@ WITHOUT_RESOURCES = {
     "xray:PutTraceSegments": "X-Ray has no resources to send to",
 }
 METHOD = "arn:aws:execute-api:us-east-1:123456789012:a1b2c3/dev/GET/images"
-SCHEDULED = dict.fromkeys(
-    ("version", "account", "region", "detail", "detail-type", "source", "time", "id", "resources"), ""
-)
 MAX_CHARACTERS = 10_240  # of a role's inline policies, white space aside
 VALUES = {"Stage": "dev", "Partition": "aws", "Table": "images", "Empty": "", "Odd": "${Table}"}
 SMALL = """
