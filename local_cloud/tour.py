@@ -32,6 +32,7 @@ def follow_log(console: Console) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     log = logging.getLogger("image-labeller")
     log.handlers[:] = [_ConsoleHandler(console)]
+    log.handlers[0].addFilter(lambda record: getattr(record, "outcome", None) != "recovered")  # each minute
     log.propagate = False
 
 

@@ -160,6 +160,7 @@ def test_the_alarms(client: Client, outputs: dict[str, str]) -> None:
     alarms = client("cloudwatch").describe_alarms(**prefix)["MetricAlarms"]
 
     assert {alarm["AlarmName"].removeprefix("image-labeller-whole-") for alarm in alarms} == {
+        "access-lost",
         "api-errors",
         "callbacks-age",
         "callbacks-dead-letters",
