@@ -192,7 +192,7 @@ def says(there: dict[str, Any], told: dict[str, Any]) -> bool:
 MAPPINGS = [
     "queued: set FunctionResponseTypes",
     "written: set BisectBatchOnFunctionError, DestinationConfig, FilterCriteria, FunctionResponseTypes, "
-    "MaximumRecordAgeInSeconds, MaximumRetryAttempts",
+    "MaximumRecordAgeInSeconds",
 ]
 INVOCATIONS = [
     "minutely: set MaximumEventAgeInSeconds, MaximumRetryAttempts",

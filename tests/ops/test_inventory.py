@@ -64,14 +64,14 @@ def test_roles_are_those_that_chalice_made(
 def test_roles_are_also_those_of_the_functions_in_config(
     deployment: Deployment, inventory: Inventory, stage: Stage
 ) -> None:
-    deployment.role("notify")
+    deployment.role("formerly")
     assert inventory.roles == []
 
     stage.config_file.write_text(
-        f'{{"stages": {{"{stage.name}": {{"lambda_functions": {{"notify": {{}}}}}}}}}}'
+        f'{{"stages": {{"{stage.name}": {{"lambda_functions": {{"formerly": {{}}}}}}}}}}'
     )
 
-    assert inventory.roles == [stage.role_name("notify")]
+    assert inventory.roles == [stage.role_name("formerly")]
 
 
 def test_log_groups_are_those_of_the_stages_functions(
