@@ -62,7 +62,7 @@ def closed(
 def test_the_api_does_what_it_says_and_nothing_else(
     closed: ApiClient, exhaustive: bool, tmp_path: Path
 ) -> None:
-    examples, seed = ("1500", []) if exhaustive else ("10", ["--seed=1"])
+    examples, seed = ("1000", []) if exhaustive else ("10", ["--seed=1"])
     config = tmp_path / "schemathesis.toml"
     config.write_text(f"phases.stateful.generation.max-examples = {100 if exhaustive else 10}\n")
     command = [
