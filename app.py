@@ -167,8 +167,9 @@ def relabel_image(image_id: str) -> Response:
 @auth.require("admin")
 @api.answers
 def list_deliveries(image_id: str) -> Response:
-    query = api.Query(app.current_request)
-    callbacks = services.callbacks.of_image(api.source_file(image_id), services.now())
+    query, key = api.Query(app.current_request), api.source_file(image_id)
+    callbacks = services.callbacks.of_image(key, services.now())
+    api.found(callbacks or services.store.image(key, services.now()))
     return query.deliveries(callbacks, query.after(api.BY_DELIVERY))
 
 

@@ -843,8 +843,11 @@ def test_deliveries_are_listed_the_newest_first_page_by_page(
     assert second["next_cursor"] is None
 
 
-def test_a_picture_without_callbacks_has_no_deliveries(api: ApiClient) -> None:
-    assert api.get("images", image_id("none"), "deliveries").body == {"items": [], "next_cursor": None}
+def test_a_picture_without_callbacks_has_no_deliveries_and_no_picture_is_not_found(api: ApiClient) -> None:
+    known = api.post("images").body["image_id"]
+
+    assert api.get("images", known, "deliveries").body == {"items": [], "next_cursor": None}
+    assert api.get("images", image_id("none"), "deliveries").status == 404
 
 
 def test_a_delivery_is_sent_again(told: Callable[..., list[str]], services: Services, api: ApiClient) -> None:
