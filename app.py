@@ -38,7 +38,8 @@ def label_uploaded_image(event: ObjectsChanged) -> None:
     maximum_concurrency=settings.labelling_concurrency,
 )
 def label_queued_image(event: Messages) -> dict[str, Any]:
-    return event.handled(services.slow_path.next_try)
+    milliseconds_left = event.context.get_remaining_time_in_millis
+    return event.handled(lambda message: services.slow_path.next_try(message, milliseconds_left))
 
 
 @app.on_dynamodb_record(stream_arn=settings.images_stream_arn, starting_position="TRIM_HORIZON")

@@ -1,14 +1,15 @@
-"""Thousands of lives in which anything goes wrong, and nothing may be lost: `python -m bench.prove`.
+"""Storms, and thousands of lives in which anything goes wrong; nothing may be lost: `python -m bench.prove`.
 
-Each has twenty pictures and more versions, on the app's own functions over the laptop's AWS. What happens
-in it follows from its seed, so `python -m bench.prove --seed 17` is that one again.
+A storm is ten times as many pictures as Rekognition takes, for ten minutes. A life has twenty pictures and
+more versions, on the app's own functions over the laptop's AWS. What happens in it follows from its seed, so
+`python -m bench.prove --seed 17` is that one again.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -19,7 +20,15 @@ from rich.table import Table
 
 from tests.reliability.life import Record, examined
 from tests.reliability.stage import Stage, open_stage
+from tests.reliability.storm import Aftermath, Storm, simulated
 
+STORMS = {
+    "5 calls a second, 8 pictures at once": Storm(),
+    "15 at once": Storm(concurrency=15),
+    "50 at once": Storm(concurrency=50),
+    "50 calls a second, 80 at once, for a minute": Storm(quota=50, concurrency=80, rain=60),
+}
+IMPATIENT = Storm(concurrency=15, is_patient=False)
 RUNS, CALM_RUNS = 3000, 300
 stages: list[Stage] = []  # of this process
 until_the_end = ExitStack()
@@ -38,6 +47,23 @@ def run(seed: int, *, is_calm: bool) -> Record:
 def records(seeds: Iterable[int], processes: int, *, is_calm: bool) -> Iterator[Record]:
     with ProcessPoolExecutor(processes, initializer=enter) as pool:
         yield from pool.map(partial(run, is_calm=is_calm), seeds, chunksize=5)
+
+
+def storm_table(aftermaths: Mapping[str, Aftermath]) -> Table:
+    table = Table("a storm", "pictures", "lost", "exhausted", "drained, of the ideal time", "quota used")
+    for name, after in aftermaths.items():
+        counts = (after.storm.pictures, after.lost, after.exhausted)
+        table.add_row(name, *map(str, counts), f"{after.delay:.3f}", f"{after.used:.1%}")
+    return table
+
+
+def storms(processes: int) -> int:
+    """Lets them rage, and tells how many were not weathered."""
+    named = {**STORMS, "15 at once, if nobody waited for his turn": IMPATIENT}
+    with ProcessPoolExecutor(processes) as pool:
+        aftermaths = dict(zip(named, pool.map(simulated, named.values()), strict=True))
+    show(storm_table(aftermaths))
+    return sum(not aftermaths[name].is_fine for name in STORMS)
 
 
 def table_of(wild: list[Record], calm: list[Record]) -> Table:
@@ -67,13 +93,8 @@ def _calls_for_each(some: list[Record]) -> str:
     return f"{sum(each.calls for each in some) / asked:.4f}" if asked else "-"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.prove", description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--calm-runs", type=int, default=CALM_RUNS)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seed", type=int, help="only this one")
-    arguments = parser.parse_args()
+def lives(arguments: argparse.Namespace) -> int:
+    """Has them lived, and tells how many went wrong."""
     wild_seeds = range(arguments.runs) if arguments.seed is None else [arguments.seed]
     calm_seeds = range(arguments.calm_runs) if arguments.seed is None else [arguments.seed]
     began = time.monotonic()
@@ -85,7 +106,21 @@ def main() -> int:
     wrong += [each for each in calm if each.calls != each.versions_and_detectors]
     for each in wrong:
         show(each)
-    return 1 if wrong else 0
+    return len(wrong)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.prove", description=__doc__)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--calm-runs", type=int, default=CALM_RUNS)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int, help="only this life")
+    parser.add_argument("--storms", action="store_true", help="only these")
+    arguments = parser.parse_args()
+    failures = 0 if arguments.seed else storms(arguments.processes)
+    if not arguments.storms:
+        failures += lives(arguments)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """What is in one version of a picture: which bytes Rekognition gets, and all its detectors at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chalicelib.bucket import Bucket
 from chalicelib.contents import Contents
 from chalicelib.conversion import Converter
 from chalicelib.daily_limit import DailyLimit
-from chalicelib.errors import LabellerError, ObjectUnavailable, PictureRefused
+from chalicelib.errors import LabellerError, ObjectUnavailable, PictureRefused, Throttled
 from chalicelib.imaging import inspect, is_readable_as_it_is, refusal
 from chalicelib.metrics import Metrics
 from chalicelib.model import Claim, Findings, Partial, Recipe, StoredObject, is_flagged
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 3  # at once: labels with properties, moderation, text
 
+Wait = Callable[[], bool]
+"""Lets a little time pass, or says at once that there is none left to ask again."""
+
+
+def no_time() -> bool:
+    return False
+
 
 @dataclass(frozen=True)
 class Detected:
@@ -33,6 +41,9 @@ class Detected:
     @property
     def findings(self) -> Findings:
         return self.known.findings
+
+
+Ask = Callable[[Partial, Contents], Detected]
 
 
 @dataclass(frozen=True)
@@ -51,26 +62,28 @@ class Detection:
     def recipe(self) -> Recipe:
         return self.rekognition.recipe
 
-    def detect(self, found: StoredObject, before: Claim, watch: Stopwatch) -> Detected:
+    def detect(self, found: StoredObject, before: Claim, watch: Stopwatch, wait: Wait = no_time) -> Detected:
         """Asks every detector that has not answered yet, and keeps what those say that answer.
 
-        A failure is PictureRefused, Deferred, what Rekognition, S3 and their clients raise, or a bug.
+        One that is throttled is asked again after each wait. A failure is PictureRefused, Deferred, what
+        Rekognition, S3 and their clients raise, or a bug.
         """
         known = before.known(found, self.recipe.fingerprint)
+        ask = partial(self._ask, watch=watch, wait=wait)
         try:
-            detected = self._complete(known, found, before.is_wanted_anew, watch)
+            detected = self._complete(known, found, before.is_wanted_anew, ask)
         except Exception as failure:  # noqa: BLE001 - the caller's, with what is known all the same
             return Detected(known, failure)
         return Detected(self._judged(detected.known), detected.failure)
 
-    def _complete(self, known: Partial, found: StoredObject, anew: bool, watch: Stopwatch) -> Detected:
+    def _complete(self, known: Partial, found: StoredObject, anew: bool, ask: Ask) -> Detected:
         if self.recipe.detectors <= known.findings.told:
             return Detected(known)
         self._refuse_unfit(found)
         with Contents(self.bucket, found) as contents:
             if self.reuse is None:
-                return self._ask(known, contents, watch)
-            return self._reuse_or_ask(self.reuse, known, contents, anew, watch)
+                return ask(known, contents)
+            return self._reuse_or_ask(self.reuse, known, contents, anew, ask)
 
     def _refuse_unfit(self, found: StoredObject) -> None:
         if found.is_archived:
@@ -79,11 +92,11 @@ class Detection:
             raise PictureRefused(reason)
 
     def _reuse_or_ask(
-        self, reuse: Reuse, known: Partial, contents: Contents, anew: bool, watch: Stopwatch
+        self, reuse: Reuse, known: Partial, contents: Contents, anew: bool, ask: Ask
     ) -> Detected:
         result = None if anew else reuse.find(contents, self.recipe)
         if result is None:
-            detected = self._ask(known, contents, watch)
+            detected = ask(known, contents)
             reuse.keep(contents, self.recipe, detected.findings)
             return detected
         for detector in self.recipe.detectors - known.findings.told:
@@ -91,12 +104,12 @@ class Detection:
         lender = result.lender_to(contents.found)
         return Detected(replace(known, findings=result.findings, reused_from=lender))
 
-    def _ask(self, known: Partial, contents: Contents, watch: Stopwatch) -> Detected:
+    def _ask(self, known: Partial, contents: Contents, watch: Stopwatch, wait: Wait) -> Detected:
         calls = calls_for(self.recipe.detectors - known.findings.told)
         image = self._image(contents)
         known = self._counted(known)
         with ThreadPoolExecutor(MAX_CALLS) as pool:
-            answers = {call: pool.submit(self._call, call, image, watch) for call in calls}
+            answers = {call: pool.submit(self._call, call, image, watch, wait) for call in calls}
         findings, failure = self._gathered(known.findings, answers, watch)
         return Detected(replace(known, findings=findings), failure)
 
@@ -112,9 +125,14 @@ class Detection:
             return by_reference(self.bucket.name, found)
         return {"Bytes": self.converter.to_jpeg(contents.file)}
 
-    def _call(self, call: Call, image: "ImageTypeDef", watch: Stopwatch) -> Findings:
-        with watch.timing(*call):
-            return self.rekognition.detect(call, image)
+    def _call(self, call: Call, image: "ImageTypeDef", watch: Stopwatch, wait: Wait) -> Findings:
+        while True:
+            try:
+                with watch.timing(*call):
+                    return self.rekognition.detect(call, image)
+            except Throttled:
+                if not wait():
+                    raise
 
     def _gathered(
         self, findings: Findings, answers: Mapping[Call, Future[Findings]], watch: Stopwatch

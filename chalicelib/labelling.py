@@ -10,7 +10,7 @@ from datetime import datetime
 
 from chalicelib import log
 from chalicelib.bucket import Bucket
-from chalicelib.detection import Detected, Detection
+from chalicelib.detection import Detected, Detection, Wait, no_time
 from chalicelib.errors import (
     AccessLost,
     Contended,
@@ -53,6 +53,7 @@ class Try:
 
     key: str
     is_last: bool
+    wait: Wait
     watch: Stopwatch = field(default_factory=Stopwatch)
 
 
@@ -67,12 +68,13 @@ class Labelling:
     lease_seconds: int
     quarantines: bool  # what moderation flags
 
-    def label(self, key: str, *, is_last_try: bool = False) -> Outcome:
+    def label(self, key: str, *, is_last_try: bool = False, wait: Wait = no_time) -> Outcome:
         """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost.
 
+        Where a detector is throttled it waits, and asks again, for as long as there is time to wait.
         When the last try fails, the picture has failed as `exhausted`, until somebody tries again after all.
         """
-        this = Try(key, is_last_try)
+        this = Try(key, is_last_try, wait)
         try:
             result = self._label(this)
         except Exception as failure:
@@ -147,7 +149,7 @@ class Labelling:
             raise
 
     def _answer(self, this: Try, found: StoredObject, run: str, before: Claim) -> Result | Claim:
-        detected = self.detection.detect(found, before, this.watch)
+        detected = self.detection.detect(found, before, this.watch, this.wait)
         if isinstance(detected.failure, Deferred):
             self.store.release(found.key, run, before, detected.known, self.now(), Status.DEFERRED)
             return Result(Outcome.DEFERRED)

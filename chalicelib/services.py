@@ -27,7 +27,7 @@ from chalicelib.receivers import Receivers
 from chalicelib.recovery import Recovery
 from chalicelib.rekognition import Rekognition
 from chalicelib.reuse import Reuse
-from chalicelib.settings import MIN_LABEL_TIMEOUT, Settings
+from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT, Settings
 from chalicelib.signing_secret import SigningSecret
 from chalicelib.slow_path import SlowPath
 from chalicelib.state import State
@@ -190,7 +190,7 @@ class Services:
 
     @cached_property
     def slow_path(self) -> SlowPath:
-        return SlowPath(self.labelling, self.labelling_queue, MIN_LABEL_TIMEOUT * 1000)
+        return SlowPath(self.labelling, self.labelling_queue, MIN_LABEL_TIMEOUT * 1000, LAST_CALLS * 1000)
 
     @cached_property
     def callback_rules(self) -> CallbackRules:

@@ -3,10 +3,19 @@
 A retryable failure puts it on the queue `labelling`. Whoever takes it up there never sends it again, since
 Lambda ends such chains: the message itself comes back later, and after so many receives SQS moves it to the
 dead-letter queue. https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+
+Who is throttled on the queue waits for Rekognition in his own time before he lets the message come back.
+While there is a backlog, Lambda would only put another picture in his place, so that each uses its receives
+up in vain, and then lies put off, out of reach of a quota that idles. With three workers for each call a
+second, ten minutes of ten times too many pictures cost one in six of them all its receives (`python -m
+bench.prove --storms`); so it costs none, and no more of Lambda's time. A first try does not wait: there may
+be as many of those at once as there are uploads.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from chalicelib import log
@@ -17,6 +26,9 @@ from chalicelib.queue import LONGEST_DELAY, LabellingQueue, Message
 
 RECEIVES = 10  # of a message, before the queue lets it go
 FIRST_DELAY = 30.0  # seconds at most, twice as many with each receive
+LONGEST_WAIT = 2.0  # seconds, until Rekognition is asked again whether it has room
+
+MillisecondsLeft = Callable[[], int]
 
 
 @dataclass(frozen=True)
@@ -24,9 +36,11 @@ class SlowPath:
     labelling: Labelling
     queue: LabellingQueue
     least_milliseconds: int  # that one try may take
+    last_milliseconds: int  # that the detectors and all that follows may take
+    sleep: Callable[[float], object] = time.sleep
     random: Random = field(default_factory=Random)
 
-    def first_try(self, keys: Iterable[str], milliseconds_left: Callable[[], int]) -> None:
+    def first_try(self, keys: Iterable[str], milliseconds_left: MillisecondsLeft) -> None:
         """Labels what is under each key, or puts it on the queue.
 
         What can be neither done nor queued is raised in one group, after all the others.
@@ -43,10 +57,11 @@ class SlowPath:
         if failures:
             raise ExceptionGroup("some records of the event failed", failures)
 
-    def next_try(self, message: Message) -> bool:
+    def next_try(self, message: Message, milliseconds_left: MillisecondsLeft) -> bool:
         """Labels what a message asks for, and says whether it is done; if not, the message comes again."""
         is_last = message.receives >= RECEIVES
-        results = [self._label_again(key, is_last) for key in self.queue.keys(message)]
+        wait = partial(self._wait, milliseconds_left)
+        results = [self._label_again(key, is_last, wait) for key in self.queue.keys(message)]
         is_done = bool(results) and all(results)
         if not is_done:
             self._postpone(message, 0 if is_last else self._delay(message.receives))
@@ -64,11 +79,19 @@ class SlowPath:
         self.queue.ask_for(key, delay)
         log.done("queued", outcome="queued", image=key, delay_seconds=delay)
 
-    def _label_again(self, key: str, is_last: bool) -> bool:
+    def _label_again(self, key: str, is_last: bool, wait: Callable[[], bool]) -> bool:
         try:
-            return self.labelling.label(key, is_last_try=is_last) is not Outcome.IN_PROGRESS
+            return self.labelling.label(key, is_last_try=is_last, wait=wait) is not Outcome.IN_PROGRESS
         except Retryable:  # and told in the log
             return False
+
+    def _wait(self, milliseconds_left: MillisecondsLeft) -> bool:
+        """Lets a moment pass, unless the time could then get short."""
+        pause = self.random.uniform(0, LONGEST_WAIT)
+        if milliseconds_left() - pause * 1000 < self.last_milliseconds:
+            return False
+        self.sleep(pause)
+        return True
 
     def _postpone(self, message: Message, seconds: int) -> None:
         try:

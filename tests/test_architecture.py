@@ -184,17 +184,17 @@ def test_one_function_hears_of_creation_and_removal_so_that_they_cannot_race(
 
 
 @pytest.mark.parametrize(
-    ("handler", "queue"),
-    [("label_queued_image", "LABELLING_QUEUE_URL"), ("deliver_callback", "CALLBACKS_QUEUE_URL")],
+    ("handler", "queue", "concurrency"),
+    [("label_queued_image", "LABELLING_QUEUE_URL", 8), ("deliver_callback", "CALLBACKS_QUEUE_URL", 5)],
 )
 def test_a_message_is_taken_up_by_itself_and_few_at_once(
-    handler: str, queue: str, app_module: ModuleType
+    handler: str, queue: str, concurrency: int, app_module: ModuleType
 ) -> None:
     [trigger] = [each for each in app_module.app.event_sources if each.name == handler]
 
     assert isinstance(trigger, SQSEventConfig)
     assert trigger.queue == queue_name(LOCAL[queue])
-    assert (trigger.batch_size, trigger.maximum_concurrency) == (1, 5)
+    assert (trigger.batch_size, trigger.maximum_concurrency) == (1, concurrency)
 
 
 def test_what_the_stream_told_before_it_was_listened_to_is_heard(app_module: ModuleType) -> None:

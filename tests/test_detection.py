@@ -1,6 +1,6 @@
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 from threading import Barrier
@@ -37,6 +37,7 @@ from chalicelib.settings import Settings
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import UNCLAIMED
 from tests.faults import json_error, plan, xml_error
+from tests.interception import sdk_waiting_by
 from tests.pictures import ENCODERS, STORED, UPRIGHT, picture, quarters, seen, turned
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
 
@@ -103,6 +104,13 @@ def sent(services: Services) -> list[str]:
     return calls
 
 
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """The SDK tries again at once."""
+    with sdk_waiting_by(lambda _: None):
+        yield
+
+
 def row_with(found: StoredObject, services: Services, known: Findings) -> Claim:
     """A row that knows so much of that version already."""
     return replace(UNCLAIMED, partial=Partial(found.version, services.recipe.fingerprint, known))
@@ -144,6 +152,42 @@ def test_only_what_is_chosen_is_asked(
     assert detected.failure is None
     assert detected.findings == Findings(text=(CAR, WEAPONS), model_versions={"text": "3.0"})
     assert rekognition.asked == {TEXT: 1}
+
+
+@pytest.mark.parametrize("throttled", OPERATIONS)
+def test_who_is_throttled_is_asked_again_after_each_wait_and_nobody_else_is(
+    throttled: str, put: Put, services: Services, rekognition: ScriptedRekognition, hasty: None
+) -> None:
+    rekognition.failures[throttled] += [(400, "ThrottlingException")] * 7
+    waits = iter([True, True, False])
+
+    detected = services.detection.detect(put(dangerous_car()), UNCLAIMED, Stopwatch(), lambda: next(waits))
+
+    assert (detected.findings, detected.failure) == (ALL, None)
+    assert next(waits) is False
+    assert rekognition.asked == {**ONCE_EACH, throttled: 8}
+
+
+def test_who_is_throttled_when_there_is_no_time_left_is_given_up(
+    put: Put, services: Services, rekognition: ScriptedRekognition, hasty: None
+) -> None:
+    rekognition.failures[TEXT] += [(400, "ThrottlingException")] * 9
+    waits = iter([True, False])
+
+    detected = services.detection.detect(put(dangerous_car()), UNCLAIMED, Stopwatch(), lambda: next(waits))
+
+    assert (detected.findings, type(detected.failure)) == (WITHOUT[TEXT], Throttled)
+    assert rekognition.asked == {**ONCE_EACH, TEXT: 6}
+
+
+def test_no_other_failure_is_waited_for(
+    put: Put, services: Services, rekognition: ScriptedRekognition, hasty: None
+) -> None:
+    rekognition.failures[TEXT] += [(500, "InternalServerError")] * 3
+
+    detected = services.detection.detect(put(dangerous_car()), UNCLAIMED, Stopwatch(), lambda: True)
+
+    assert (detected.findings, type(detected.failure)) == (WITHOUT[TEXT], ServiceFailed)
 
 
 @pytest.mark.parametrize("throttled", OPERATIONS)

@@ -1,6 +1,7 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import ceil
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from chalicelib.events import Messages
 from chalicelib.model import Outcome
 from chalicelib.queue import LONGEST_DELAY, Message
 from chalicelib.services import Services
-from chalicelib.settings import MIN_LABEL_TIMEOUT
-from chalicelib.slow_path import FIRST_DELAY, RECEIVES, SlowPath
+from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT
+from chalicelib.slow_path import FIRST_DELAY, LONGEST_WAIT, RECEIVES, SlowPath
 from tests.catalogue import Catalogue
 from tests.faults import answering, json_error, plan, xml_error
+from tests.interception import sdk_waiting_by
 from tests.lambda_events import received
 from tests.log_lines import log_lines
 from tests.pictures import picture
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 KEY = "a b.png"
-OUTAGE = [(500, "InternalServerError")] * 3  # for each of the SDK's own attempts
+# For each of the SDK's own attempts:
+OUTAGE = [(500, "InternalServerError")] * 3
+STORM = [(400, "ProvisionedThroughputExceededException")] * 3
 
 NextMessage = Callable[[], Message]
 
@@ -57,6 +61,13 @@ def next_message(services: Services, url: str) -> NextMessage:
         return message
 
     return receive
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """The SDK tries again at once."""
+    with sdk_waiting_by(lambda _: None):
+        yield
 
 
 def all_the_time() -> int:
@@ -105,7 +116,7 @@ def test_what_can_be_labelled_at_once_is_not_queued(
 
 @pytest.mark.parametrize(
     "failures",
-    [[(400, "ProvisionedThroughputExceededException")] * 3, OUTAGE, [(400, "AccessDeniedException")]],
+    [STORM, OUTAGE, [(400, "AccessDeniedException")]],
     ids=["throttled", "outage", "no right"],
 )
 def test_what_a_later_try_can_heal_is_queued_and_the_row_says_so(
@@ -122,7 +133,7 @@ def test_what_a_later_try_can_heal_is_queued_and_the_row_says_so(
     slow_path.first_try([KEY], all_the_time)
 
     before = status_of(services)
-    assert slow_path.next_try(next_message()) is True
+    assert slow_path.next_try(next_message(), all_the_time) is True
     assert before == ("queued", None)
     assert status_of(services) == ("labelled", None)
 
@@ -136,7 +147,7 @@ def test_what_fails_before_there_is_a_row_is_queued_too(
 
     slow_path.first_try([KEY], all_the_time)
 
-    assert slow_path.next_try(next_message()) is True
+    assert slow_path.next_try(next_message(), all_the_time) is True
     assert status_of(services) == ("labelled", None)
 
 
@@ -219,7 +230,7 @@ def test_a_message_stays_while_somebody_else_is_at_work(
     services.store.claim(found, "another run", None, services.now(), 70)
     services.labelling_queue.ask_for(KEY)
 
-    assert services.slow_path.next_try(next_message()) is False
+    assert services.slow_path.next_try(next_message(), all_the_time) is False
 
 
 def test_a_message_that_failed_comes_again_and_is_never_sent_again(
@@ -237,7 +248,7 @@ def test_a_message_that_failed_comes_again_and_is_never_sent_again(
     sent.clear()
 
     message = next_message()
-    done = without_delay(services).next_try(message)
+    done = without_delay(services).next_try(message, all_the_time)
 
     assert (done, sent) == (False, ["ChangeMessageVisibility"])
     again = next_message()
@@ -251,7 +262,7 @@ def test_the_pause_is_a_part_of_what_doubles_with_each_receive(receives: int, se
     [message] = Messages(received(services.settings.labelling_queue_url), None)
 
     for _ in range(50):
-        services.slow_path.next_try(replace(message, receives=receives))
+        services.slow_path.next_try(replace(message, receives=receives), all_the_time)
 
     most = min(LONGEST_DELAY, FIRST_DELAY * 2**receives)
     assert 0 <= min(pauses) < 0.2 * most
@@ -268,7 +279,7 @@ def test_the_last_try_that_fails_is_written_on_the_picture(
     rekognition.failures[LABELS] += OUTAGE
     services.labelling_queue.ask_for(KEY)
 
-    done = services.slow_path.next_try(on_its_receive(RECEIVES, next_message()))
+    done = services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
 
     assert done is False
     assert status_of(services) == ("failed", "exhausted")
@@ -283,12 +294,68 @@ def test_an_exhausted_picture_heals_when_its_message_comes_back(
     put()
     rekognition.failures[LABELS] += OUTAGE
     services.labelling_queue.ask_for(KEY)
-    services.slow_path.next_try(on_its_receive(RECEIVES, next_message()))
+    services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
 
-    done = services.slow_path.next_try(next_message())
+    done = services.slow_path.next_try(next_message(), all_the_time)
 
     assert done is True
     assert status_of(services) == ("labelled", None)
+
+
+def test_who_is_throttled_on_the_queue_waits_as_long_as_there_is_time(
+    put: Callable[..., object],
+    services: Services,
+    rekognition: ScriptedRekognition,
+    next_message: NextMessage,
+    hasty: None,
+) -> None:
+    put()
+    rekognition.failures[LABELS] += 3 * STORM
+    services.labelling_queue.ask_for(KEY)
+    pauses: list[float] = []
+    slow_path = replace(services.slow_path, sleep=pauses.append)
+
+    done = slow_path.next_try(next_message(), lambda: (LAST_CALLS + ceil(LONGEST_WAIT)) * 1000)
+
+    assert (done, len(pauses)) == (True, 3)
+    assert status_of(services) == ("labelled", None)
+    assert all(0 < pause < LONGEST_WAIT for pause in pauses)
+
+
+def test_who_is_throttled_and_has_no_time_left_lets_the_message_come_back(
+    put: Callable[..., object],
+    services: Services,
+    rekognition: ScriptedRekognition,
+    next_message: NextMessage,
+    url: str,
+    hasty: None,
+) -> None:
+    put()
+    rekognition.failures[LABELS] += STORM
+    services.labelling_queue.ask_for(KEY)
+    pauses: list[float] = []
+    slow_path = replace(services.slow_path, sleep=pauses.append)
+
+    done = slow_path.next_try(next_message(), lambda: LAST_CALLS * 1000)
+
+    assert (done, pauses) == (False, [])
+    assert status_of(services) == ("queued", None)
+
+
+def test_a_first_try_does_not_wait(
+    put: Callable[..., object],
+    services: Services,
+    rekognition: ScriptedRekognition,
+    hasty: None,
+) -> None:
+    put()
+    rekognition.failures[LABELS] += STORM
+    pauses: list[float] = []
+
+    replace(services.slow_path, sleep=pauses.append).first_try([KEY], all_the_time)
+
+    assert pauses == []
+    assert status_of(services) == ("queued", None)
 
 
 def test_lost_access_is_never_written_on_the_picture(
@@ -301,7 +368,7 @@ def test_lost_access_is_never_written_on_the_picture(
     rekognition.failures[LABELS] += [(400, "AccessDeniedException")]
     services.labelling_queue.ask_for(KEY)
 
-    done = services.slow_path.next_try(on_its_receive(RECEIVES, next_message()))
+    done = services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
 
     assert done is False
     assert status_of(services) == ("queued", None)
@@ -315,7 +382,7 @@ def test_a_bug_of_the_last_try_is_written_on_the_picture_and_told(
     plan(services.session.events, "rekognition.DetectLabels", json_error(400, "SomethingNew"))
 
     with pytest.raises(Exception, match="SomethingNew"):
-        services.slow_path.next_try(on_its_receive(RECEIVES, next_message()))
+        services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
 
     assert status_of(services) == ("failed", "exhausted")
 
@@ -333,7 +400,7 @@ def test_a_message_that_asks_for_nothing_ends_in_the_dead_letter_queue(
 ) -> None:
     services.labelling_queue.queue.send(body)
 
-    assert services.slow_path.next_try(next_message()) is False
+    assert services.slow_path.next_try(next_message(), all_the_time) is False
 
 
 def test_a_message_that_cannot_be_postponed_comes_when_its_time_is_up(
@@ -349,7 +416,7 @@ def test_a_message_that_cannot_be_postponed_comes_when_its_time_is_up(
     message = next_message()
 
     with log_lines() as lines:
-        done = services.slow_path.next_try(message)
+        done = services.slow_path.next_try(message, all_the_time)
 
     assert done is False
     assert [line["outcome"] for line in lines.all] == ["service_failed", "not_postponed"]
@@ -358,5 +425,5 @@ def test_a_message_that_cannot_be_postponed_comes_when_its_time_is_up(
 def test_the_picture_was_removed_meanwhile(services: Services, next_message: NextMessage) -> None:
     services.labelling_queue.ask_for(KEY)
 
-    assert services.slow_path.next_try(next_message()) is True
+    assert services.slow_path.next_try(next_message(), all_the_time) is True
     assert services.labelling.label(KEY) is Outcome.DUPLICATE

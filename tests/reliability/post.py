@@ -26,6 +26,10 @@ class Post:
         del self.waiting[number]
         self.dropped += 1
 
+    def drop_all(self) -> None:
+        while self.waiting:
+            self.drop(0)
+
     def deliver_all(self) -> None:
         while self.waiting:
             self.deliver(0)

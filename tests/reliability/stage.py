@@ -29,9 +29,10 @@ from chalicelib.store import Store
 from local_cloud import moto_patches, resources
 from local_cloud.clock import ManualClock
 from local_cloud.cloud import PROJECT, mappings_of
-from local_cloud.endpoint import Endpoint
+from local_cloud.endpoint import Endpoint, Rekognition, Reply
 from local_cloud.functions import FailedEvent, FunctionSettings
 from local_cloud.pump import Pump
+from local_cloud.quota import LimitedRekognition
 from tests.conftest import settings_of
 from tests.direct import straight_to
 from tests.interception import Layer, intercept, sdk_waiting_by
@@ -69,7 +70,17 @@ class ServicesOnClock(Services):
 
     @cached_property
     def slow_path(self) -> SlowPath:
-        return replace(super().slow_path, random=Random(0))
+        return replace(super().slow_path, sleep=self.clock.sleep, random=Random(0))
+
+
+@dataclass
+class Account:
+    """An account's Rekognition, under a quota or none."""
+
+    rekognition: Rekognition
+
+    def answer(self, target: str, body: bytes) -> Reply:
+        return self.rekognition.answer(target, body)
 
 
 @dataclass
@@ -80,6 +91,7 @@ class Stage:
     services: ServicesOnClock
     troubles: Troubles
     rekognition: ScriptedRekognition
+    account: Account
     clock: ManualClock
     endpoint: Endpoint
     session: boto3.Session
@@ -100,6 +112,12 @@ class Stage:
         self.pump = self._make_pump()
         self.post = Post(self.pump.accept)
         self.endpoint.on_object_event = self.post.take
+
+    def limit(self, quota: float | None) -> None:
+        """Has Rekognition take so many calls of each operation a second, or any number."""
+        self.account.rekognition = (
+            LimitedRekognition(self.rekognition, quota, self.clock) if quota else self.rekognition
+        )
 
     def upload(self, key: str, *labels: str) -> str:
         body = picture(*(f"{label} 90" for label in labels))
@@ -273,11 +291,12 @@ def _image(row: Mapping[str, Any] | None) -> tuple[Any, ...]:
 
 
 @contextmanager
-def open_stage(app_module: ModuleType) -> Iterator[Stage]:
+def open_stage(app_module: ModuleType, clock: ManualClock | None = None) -> Iterator[Stage]:
     """A stage by the project's own template, which the app's triggers are turned to meanwhile."""
-    clock = ManualClock()
+    clock = clock or ManualClock()
     rekognition = ScriptedRekognition()
-    endpoint = Endpoint(rekognition=rekognition)
+    account = Account(rekognition)
+    endpoint = Endpoint(rekognition=account)
     session = intercept(boto3.Session(), straight_to(endpoint))
     rekognition.session = session
     outputs = resources.create(session, NAME, PROJECT / ".chalice/resources.yaml")
@@ -287,8 +306,10 @@ def open_stage(app_module: ModuleType) -> Iterator[Stage]:
     with pytest.MonkeyPatch.context() as patch, moto_patches.follow(clock), sdk_waiting_by(services.pause):
         patch.setattr(app_module, "services", services)
         _turn(app_module, settings, patch)
-        with hastened(), _silence():
-            yield Stage(app_module, services, troubles, rekognition, clock, endpoint, session, outputs)
+        with hastened(), silence():
+            yield Stage(
+                app_module, services, troubles, rekognition, account, clock, endpoint, session, outputs
+            )
 
 
 def _turn(app_module: ModuleType, settings: Settings, patch: pytest.MonkeyPatch) -> None:
@@ -308,7 +329,7 @@ def _turn(app_module: ModuleType, settings: Settings, patch: pytest.MonkeyPatch)
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Thousands of faults would be told in as many lines."""
     logging.disable()
     try:
