@@ -1,7 +1,7 @@
 """The SDK's requests handed straight to the endpoint, for searches too long for sockets."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,13 +22,14 @@ def short_circuit(session: boto3.Session, endpoint: Endpoint) -> boto3.Session:
 
 def straight_to(endpoint: Endpoint) -> Layer:
     def send(call: Call) -> Any:
-        request = call.request
-        body, status, headers = run_wsgi_app(endpoint, _environ(request), buffered=True)
-        return AWSResponse(
-            request.url, int(status.split()[0]), HTTPHeaders.from_dict(dict(headers)), _Raw(b"".join(body))
-        )
+        body, status, headers = run_wsgi_app(endpoint, _environ(call.request), buffered=True)
+        return response(call, int(status.split()[0]), dict(headers), b"".join(body))
 
     return send
+
+
+def response(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> AWSResponse:
+    return AWSResponse(call.request.url, status, HTTPHeaders.from_dict(headers), _Raw(body))
 
 
 class _Raw(io.BytesIO):

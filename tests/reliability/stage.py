@@ -2,14 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from random import Random
 from types import ModuleType
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import boto3
 import moto.dynamodb.models as dynamodb_models
@@ -37,7 +38,7 @@ from tests.conftest import settings_of
 from tests.direct import straight_to
 from tests.interception import Layer, intercept, sdk_waiting_by
 from tests.pictures import picture
-from tests.reliability.haste import hastened
+from tests.reliability.haste import hastened, straight_to_moto
 from tests.reliability.post import Post
 from tests.reliability.troubles import Troubles
 from tests.scripted_rekognition import ScriptedRekognition
@@ -45,6 +46,8 @@ from tests.scripted_rekognition import ScriptedRekognition
 PAUSE = 0.2  # seconds that whoever backs off waits, since chance would not repeat
 NAME = "reliable"
 DETECTORS = ("labels", "moderation")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,24 @@ class ServicesOnClock(Services):
     @cached_property
     def slow_path(self) -> SlowPath:
         return replace(super().slow_path, sleep=self.clock.sleep, random=Random(0))
+
+
+class InTurn:
+    """A ThreadPoolExecutor without threads: each task is done at once, so that chance repeats."""
+
+    def submit(self, act: Callable[..., T], *arguments: Any) -> "Future[T]":
+        future: Future[T] = Future()
+        try:
+            future.set_result(act(*arguments))
+        except BaseException as failure:  # noqa: BLE001 - the future tells it
+            future.set_exception(failure)
+        return future
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """All is done."""
 
 
 @dataclass
@@ -291,22 +312,26 @@ def _image(row: Mapping[str, Any] | None) -> tuple[Any, ...]:
 
 
 @contextmanager
-def open_stage(app_module: ModuleType, clock: ManualClock | None = None) -> Iterator[Stage]:
+def open_stage(
+    app_module: ModuleType, clock: ManualClock | None = None, *, is_hasty: bool = True
+) -> Iterator[Stage]:
     """A stage by the project's own template, which the app's triggers are turned to meanwhile."""
+    layer = straight_to_moto if is_hasty else straight_to
     clock = clock or ManualClock()
     rekognition = ScriptedRekognition()
     account = Account(rekognition)
     endpoint = Endpoint(rekognition=account)
-    session = intercept(boto3.Session(), straight_to(endpoint))
+    session = intercept(boto3.Session(), layer(endpoint))
     rekognition.session = session
     outputs = resources.create(session, NAME, PROJECT / ".chalice/resources.yaml")
-    troubles = Troubles(straight_to(endpoint), clock)
+    troubles = Troubles(layer(endpoint), clock)
     settings = replace(settings_of(NAME, outputs), detect=DETECTORS, moderation="quarantine")
     services = ServicesOnClock(settings, clock, troubles)
     with pytest.MonkeyPatch.context() as patch, moto_patches.follow(clock), sdk_waiting_by(services.pause):
         patch.setattr(app_module, "services", services)
+        patch.setattr("chalicelib.detection.ThreadPoolExecutor", lambda _: InTurn())
         _turn(app_module, settings, patch)
-        with hastened(), silence():
+        with hastened() if is_hasty else nullcontext(), silence():
             yield Stage(
                 app_module, services, troubles, rekognition, account, clock, endpoint, session, outputs
             )
