@@ -32,7 +32,9 @@ def main() -> int:
                 console.print(sentence, style="yellow", markup=False)
             recogniser.warm_up()
             _show_tour(cloud, arguments.samples, stopped)
-            stopped.wait()
+            # Where another thread takes the signal, it wakes nobody whose wait has no end.
+            while not stopped.wait(1):
+                pass
             console.print("Stopping; what was uploaded goes with it.")
     except PortInUseError as error:
         console.print(f"{error}: stop that, or choose others with --endpoint-port and --api-port.")

@@ -85,9 +85,18 @@ def running_cloud(*arguments: str, **variables: str) -> Iterator[RunningCloud]:
             cloud.wait_until_ready()
             yield cloud
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
+            _end(process)
             reader.join()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Raises subprocess.TimeoutExpired for a process that Ctrl-C does not end; it ends all the same."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
 
 
 def free_port() -> int:
