@@ -19,6 +19,7 @@ _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 @dataclass(frozen=True)
 class Account:
     session: boto3.Session = field(default_factory=boto3.Session)
+    _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def id(self) -> str:
@@ -51,7 +52,10 @@ class Account:
         return f"account {self.id}, region {self.region}"
 
     def client(self, service: Any) -> Any:
-        return self.session.client(service, config=_PATIENT)
+        """The same for each service: to make one takes longer than most requests."""
+        if service not in self._clients:
+            self._clients[service] = self.session.client(service, config=_PATIENT)
+        return self._clients[service]
 
     def api_url(self, api_id: str, stage: str) -> str:
         suffix = TypedAWSClient(botocore.session.get_session()).endpoint_dns_suffix("apigateway", self.region)

@@ -163,11 +163,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--real-packages"):
-        return
-    slow = [item for item in items if item.get_closest_marker("real_packages")]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in slow]
+    for option, marker in (("--real-packages", "real_packages"), ("--exhaustive", "search")):
+        if not config.getoption(option):
+            slow = {item for item in items if item.get_closest_marker(marker)}
+            config.hook.pytest_deselected(items=list(slow))
+            items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture

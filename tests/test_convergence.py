@@ -140,7 +140,7 @@ def test_every_order_of_delivery_ends_as_the_bucket_is(
     emitted: list[Event],
     exhaustive: bool,
 ) -> None:
-    for number, history in enumerate(ALL if exhaustive else Random(0).sample(ALL, 50)):
+    for number, history in enumerate(ALL if exhaustive else Random(0).sample(ALL, 20)):
         orders = list(permutations(range(len(history))))
         for turn, order in enumerate(orders if exhaustive else [Random(number).choice(orders)]):
             key = f"{number}-{turn}"
@@ -162,7 +162,7 @@ def test_deliveries_between_the_steps_end_as_the_bucket_is(
     exhaustive: bool,
 ) -> None:
     patterns = [(history, gaps) for history in ALL for gaps in product((0, 1), repeat=len(history) - 1)]
-    for number, (history, gaps) in enumerate(patterns if exhaustive else Random(1).sample(patterns, 50)):
+    for number, (history, gaps) in enumerate(patterns if exhaustive else Random(1).sample(patterns, 20)):
         random = Random(number)
         key = f"between-{number}"
         emitted.clear()

@@ -462,7 +462,7 @@ def crashing(stage: Stage, strict: Settings, endpoint: Endpoint) -> Crashing:
 
 def points(calls: int, exhaustive: bool) -> Iterator[tuple[int, When]]:
     every = [(number, when) for number in range(1, calls + 1) for when in When]
-    yield from every if exhaustive else every[::4]
+    yield from every if exhaustive else every[::6]
 
 
 def put_away_and_unwanted(stage: Stage) -> None:
@@ -562,7 +562,7 @@ def test_no_interleaving_leaves_a_picture_in_the_wrong_place(
             Worker(pair[1], KEY, before=lambda: then(stage), may_fail=(Retryable,)),
         ]
 
-    for _, choices in islice(interleavings(start, preemptions=1), None if exhaustive else 8):
+    for _, choices in islice(interleavings(start, preemptions=1), None if exhaustive else 5):
         for _ in range(2):  # what recovery and S3's own events see to
             stage.label()
         assert stage.state in ([end] if end else [PUT_AWAY, REMOVED]), choices

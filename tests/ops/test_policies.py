@@ -243,6 +243,29 @@ def policies(services: Services) -> Policies:
     return policies_of(services.settings.stage)
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What each function of a stage may do, and what it does."""
+
+    policies: Policies
+    used: Used
+    table: str
+
+
+@pytest.fixture(scope="module")
+def observed() -> list[Usage]:
+    return []
+
+
+@pytest.fixture
+def usage(observed: list[Usage], request: pytest.FixtureRequest) -> Usage:
+    """Of one stage for all tests: it takes a while to use every right."""
+    if not observed:
+        services, used = request.getfixturevalue("services"), request.getfixturevalue("used")
+        observed.append(Usage(policies_of(services.settings.stage), used, services.settings.images_table))
+    return observed[0]
+
+
 @pytest.fixture
 def used(deployment: Deployment, services: Services, app_module: ModuleType, guard: Guard) -> Used:
     """Every right that each function uses, by its own calls or in those that Lambda makes for it."""
@@ -386,19 +409,21 @@ def test_a_function_without_a_policy_is_found(policies: Policies) -> None:
     assert set(functions(app)) - set(policies) == {"forgotten"}
 
 
-def test_no_function_lacks_a_right_or_has_one_that_nothing_uses(policies: Policies, used: Used) -> None:
+def test_no_function_lacks_a_right_or_has_one_that_nothing_uses(usage: Usage) -> None:
+    policies, used = usage.policies, usage.used
+
     missing = {name: lacking(policies[name], used[name]) for name in policies}
     idle = {name: unused(policies[name], used[name]) for name in policies}
 
     assert missing == idle == {name: set() for name in policies}
 
 
-def test_every_right_would_be_missed(policies: Policies, used: Used) -> None:
+def test_every_right_would_be_missed(usage: Usage) -> None:
     not_missed = [
         (name, grant)
-        for name, policy in policies.items()
+        for name, policy in usage.policies.items()
         for grant in grants(policy)
-        if not lacking(policy_of(*grants(policy) - {grant}), used[name])
+        if not lacking(policy_of(*grants(policy) - {grant}), usage.used[name])
     ]
 
     assert not_missed == []
@@ -412,14 +437,15 @@ def test_every_right_would_be_missed(policies: Policies, used: Used) -> None:
         pytest.param("s3:GetObject", "arn:aws:s3:::another/*", id="bucket"),
     ],
 )
-def test_a_right_that_nothing_uses_is_found(
-    action: str, resource: str, policies: Policies, used: Used, services: Services
-) -> None:
-    right = Right(action, resource.format(table=services.settings.images_table))
+def test_a_right_that_nothing_uses_is_found(action: str, resource: str, usage: Usage) -> None:
+    right = Right(action, resource.format(table=usage.table))
 
-    found = {name: unused(policy_of(*grants(policy), right), used[name]) for name, policy in policies.items()}
+    found = {
+        name: unused(policy_of(*grants(policy), right), usage.used[name])
+        for name, policy in usage.policies.items()
+    }
 
-    assert found == {name: {right} for name in policies}
+    assert found == {name: {right} for name in usage.policies}
 
 
 def test_tracing_grants_what_tracing_takes(services: Services) -> None:
