@@ -23,8 +23,6 @@ from moto.core.request import Request
 from moto.core.serialize import AttributePickerContext, ResponseSerializer
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
-from moto.dynamodb.parsing.expressions import UpdateExpressionParser
-from moto.dynamodb.parsing.validators import ActionCountValidator
 from moto.dynamodb.responses import DynamoHandler
 from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
 from moto.sqs.responses import SQSResponse
@@ -48,9 +46,6 @@ def hastened() -> Iterator[None]:
         patch.setattr(moto.core.responses, "camelcase_to_underscores", spelled)
         patch.setattr(ResponseSerializer, "get_value", _straight(ResponseSerializer.get_value))
         patch.setattr(DepthFirstTraverser, "nodes_to_be_processed", _types)
-        # What holds of the whole expression holds of its parts.
-        patch.setattr(ActionCountValidator, "traverse", ActionCountValidator.verify_action_counts)
-        patch.setattr(UpdateExpressionParser, "make", cache(UpdateExpressionParser.make))
         patch.setattr(DynamoType, "__deepcopy__", _copy)
         patch.setattr(Item, "project", _projecting(Item.project))
         patch.setattr(botocore.utils, "get_tzinfo_options", lambda: (lambda: UTC,))
@@ -130,7 +125,10 @@ def _straight(get_value: Callable[..., Any]) -> Callable[..., Any]:
         parent = getattr(shape, "parent", None)
         place = (type(pick), self.operation_model.service_model.service_name, parent and parent.name, key)
         if place not in names:
-            names[place] = tuple(pick.get_possible_keys(AttributePickerContext(value, key, shape)))
+            model = self.operation_model.service_model
+            names[place] = pick.get_possible_keys(
+                AttributePickerContext(value, key, shape, service_model=model)
+            )
         return next((value[name] for name in names[place] if name in value), None)
 
     return straight
