@@ -13,7 +13,7 @@ from chalice.app import CloudWatchEvent, S3Event, SQSEvent
 from local_cloud.clock import ManualClock
 from local_cloud.functions import FailedEvent, FunctionSettings
 from local_cloud.pump import NeverQuietError, UnsupportedTriggerError
-from tests.local_cloud.conftest import START, MakePump, Quickest
+from tests.local_cloud.conftest import START, Follows, MakePump
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5) -> None:
@@ -247,7 +247,7 @@ def test_a_function_that_sets_itself_off_for_ever_is_named_as_such(
 
 
 def test_in_the_background_an_upload_is_delivered_at_once(
-    app: Chalice, make_pump: MakePump, s3: Any, bucket: str, quickest: Quickest
+    app: Chalice, make_pump: MakePump, s3: Any, bucket: str, follows: Follows
 ) -> None:
     arrived = threading.Event()
 
@@ -258,7 +258,7 @@ def test_in_the_background_an_upload_is_delivered_at_once(
     pump = make_pump()
     pump.start()
     try:
-        assert quickest(lambda: s3.put_object(Bucket=bucket, Key="a", Body=b"x"), arrived) < 0.1
+        assert follows(lambda: s3.put_object(Bucket=bucket, Key="a", Body=b"x"), arrived)
     finally:
         pump.stop()
 
@@ -309,24 +309,24 @@ def test_stopping_waits_for_what_runs_and_begins_nothing_new(
     pump.start()
     s3.put_object(Bucket=bucket, Key="a", Body=b"x")
     begun.wait(5)
-    started = monotonic()
     pump.stop()
     s3.put_object(Bucket=bucket, Key="b", Body=b"x")
 
     assert ended == ["a"]
-    assert monotonic() - started < 1
     assert not [thread for thread in threading.enumerate() if thread.name in ("pump", "function")]
 
 
-def test_an_idle_pump_stops_promptly(make_pump: MakePump) -> None:
+def test_an_idle_pump_stops_when_it_is_told_to(make_pump: MakePump, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("local_cloud.pump._POLL_EVERY", 3600)
     pump = make_pump()
     pump.start()
     sleep(0.05)
 
-    started = monotonic()
-    pump.stop()
+    stopping = threading.Thread(target=pump.stop, daemon=True)
+    stopping.start()
+    stopping.join(10)
 
-    assert monotonic() - started < 1
+    assert not stopping.is_alive()
 
 
 def test_a_queue_that_is_not_there_does_not_stop_the_others(
