@@ -68,8 +68,8 @@ def storms(processes: int) -> int:
 
 def table_of(wild: list[Record], calm: list[Record]) -> Table:
     table = Table("", "in all runs", "in the calm ones")
-    sums = ("pictures", "faults", "lost_answers", "deaths", "dropped", "given_up")
-    told = ("lost", "astray", "unhealed", "wasteful")
+    sums = ("pictures", "faults", "lost_answers", "deaths", "dropped", "given_up", "called_back")
+    told = ("lost", "astray", "unhealed", "wasteful", "overspent", "untold")
     table.add_row("runs", str(len(wild)), str(len(calm)))
     for name in sums:
         table.add_row(

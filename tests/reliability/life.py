@@ -18,6 +18,8 @@ ACTS = 40
 MINUTE = timedelta(minutes=1)
 CONVALESCENCE = [minutes * MINUTE for minutes in (3, 16, 16, 65, 125, 25 * 60, 16, 16)]
 
+MORE_DAYS = 4 * [24 * 60 * MINUTE, 16 * MINUTE, 16 * MINUTE]
+
 
 @dataclass(frozen=True)
 class Weather:
@@ -34,6 +36,35 @@ class Weather:
             deaths=dice.choice((0.0, 0.01, 0.05)),
             interruptions=dice.choice((0.0, 0.05)),
         )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the operator wants, and what else is particular about a stage."""
+
+    calls_back: bool = False
+    reuses: bool = False
+    daily_limit: int = 0
+    quota: float | None = None  # of Rekognition, a second
+    absences: float = 0.0  # of who is called back
+
+    @classmethod
+    def drawn_by(cls, dice: Random) -> "Choices":
+        return cls(
+            calls_back=dice.random() < 0.5,
+            reuses=dice.random() < 0.3,
+            daily_limit=dice.choice((0, 0, 0, 20)),
+            quota=dice.choice((None, None, 2.0)),
+            absences=dice.choice((0.0, 0.2, 0.6)),
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "callback_url": "http://127.0.0.1:9000/" if self.calls_back else "",
+            "reuse": "on" if self.reuses else "off",
+            "daily_image_limit": self.daily_limit,
+        }
 
 
 CALM = Weather(faults=0.0, deaths=0.0, interruptions=0.1)
@@ -56,16 +87,21 @@ class Life:
     stage: Stage
     seed: int
     is_calm: bool = False
+    choices: Choices = Choices()
 
     def __post_init__(self) -> None:
         self.dice = Random(f"life {self.seed}")
         self.wishes = 0  # to have a version labelled that was labelled before
         self.wanted: dict[str, Wanted] = {}
-        self._uploads = 0
+        self.uploads = 0
+
+    def begin(self, weather: Weather) -> None:
+        choices = self.choices
+        self.stage.begin(self.seed, choices.settings, choices.absences, **vars(weather))
+        self.stage.limit(choices.quota)
 
     def live(self) -> None:
-        weather = CALM if self.is_calm else Weather.drawn_by(self.dice)
-        self.stage.begin(self.seed, **vars(weather))
+        self.begin(CALM if self.is_calm else Weather.drawn_by(self.dice))
         self.stage.troubles.meanwhile = self._interrupt
         acts = self._calm_acts if self.is_calm else {**self._calm_acts, **self._rough_acts}
         for key in [*KEYS, *([] if self.is_calm else SECRET_KEYS)]:
@@ -108,10 +144,14 @@ class Life:
         self.stage.work()
 
     def _upload(self, key: str) -> None:
-        self._uploads += 1
-        labels = ["Always", f"Put{self._uploads}"]
         is_flagged = key in SECRET_KEYS and self.dice.random() < 0.7
-        labels += ["Violence"] if is_flagged else []
+        is_known = self.choices.reuses and self.uploads > 0 and self.dice.random() < 0.4
+        self.upload(key, self.dice.randint(1, self.uploads) if is_known else 0, is_flagged=is_flagged)
+
+    def upload(self, key: str, like: int = 0, *, is_flagged: bool = False) -> None:
+        """A picture unlike all others, or one like the one of that number."""
+        self.uploads += not like
+        labels = ["Always", f"Put{like or self.uploads}", *(["Violence"] if is_flagged else [])]
         self.stage.upload(key, *labels)
         self.wanted[key] = Wanted(tuple(sorted(labels)), "quarantined" if is_flagged else "labelled")
 
@@ -122,30 +162,40 @@ class Life:
         self.stage.delete(self.dice.choice(KEYS))
 
     def _delete_latest_version(self) -> None:
+        self.delete_latest_version(self.dice.choice(KEYS))
+
+    def delete_latest_version(self, key: str) -> None:
         """For good, and be it a delete marker."""
-        key = self.dice.choice(KEYS)
         for version in self.stage.versions(key)[:1]:
             self.stage.delete_version(key, version)
             self.wishes += 1  # what was labelled before may have to be labelled again
 
     def _relabel(self) -> None:
+        self.relabel(self.dice.choice(KEYS))
+
+    def relabel(self, key: str) -> None:
         self.wishes += 1
         with suppress(Retryable, Crash):
-            self.stage.relabel(self.dice.choice(KEYS))
+            self.stage.relabel(key)
 
     def _upload_a_secret(self) -> None:
         self._upload(self.dice.choice(SECRET_KEYS))
 
     def _release(self) -> None:
-        key = self.dice.choice(SECRET_KEYS)
+        self.release(self.dice.choice(SECRET_KEYS))
+
+    def release(self, key: str) -> None:
         if key in self.wanted and self._insist(lambda: self.stage.release(key)):
             self.wishes += 1
             self.wanted[key] = Wanted(self.wanted[key].labels, "labelled")
 
     def _remove(self) -> None:
-        key = self.dice.choice(SECRET_KEYS)
+        self.remove(self.dice.choice(SECRET_KEYS))
+
+    def remove(self, key: str) -> None:
         self._insist(lambda: self.stage.remove(key))
-        self.wanted[key] = Wanted()
+        if key in self.wanted:
+            self.wanted[key] = Wanted()
 
     def _insist(self, ask: Callable[[], T]) -> T:
         """A client asks until it is answered."""
@@ -183,13 +233,15 @@ class Life:
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one life: the first four must be empty."""
+    """What became of one life: the first six must be empty."""
 
     seed: int
     lost: dict[str, Any]  # the table does not say what the bucket does, and no message waits for anybody
     astray: dict[str, Any]  # the label rows are not those of the image row
     unhealed: dict[str, Any]  # and remains so after a redrive
     wasteful: dict[Any, int]  # called more often than what went wrong explains
+    overspent: dict[str, int]  # days on which more pictures were asked about than may be
+    untold: list[str]  # ids of final answers that nobody was told, or that are none
     pictures: int
     versions_and_detectors: int
     calls: int
@@ -198,28 +250,39 @@ class Record:
     deaths: int
     dropped: int
     given_up: int
+    called_back: int
 
     @property
     def is_fine(self) -> bool:
-        return not (self.lost or self.astray or self.unhealed or self.wasteful)
+        wrong = self.lost or self.astray or self.unhealed or self.wasteful or self.overspent or self.untold
+        return not wrong
 
 
 def examined(stage: Stage, seed: int, *, is_calm: bool = False) -> Record:
     """Lives through what this seed brings, and looks."""
-    life = Life(stage, seed, is_calm)
+    choices = Choices() if is_calm else Choices.drawn_by(Random(f"choices {seed}"))
+    life = Life(stage, seed, is_calm, choices)
     life.live()
-    _recover(stage)
+    return recovered(life)
+
+
+def recovered(life: Life) -> Record:
+    """Lets all trouble end, and looks."""
+    stage = life.stage
+    _recover(life)
     lost, astray, dead = _lost(life), _astray(stage), stage.dead_keys
     if dead:
         stage.redrive()
-        _recover(stage)
+        _recover(life)
     calls, troubles = stage.rekognition.calls, stage.troubles
     return Record(
-        seed=seed,
+        seed=life.seed,
         lost=lost,
         astray=astray,
         unhealed=_lost(life) | _astray(stage) | dict.fromkeys(stage.dead_keys, "dead again"),
         wasteful=_wasteful(stage, life.wishes),
+        overspent=_overspent(life),
+        untold=_untold(life),
         pictures=len({key for key, _ in stage.noted}),
         versions_and_detectors=len(calls),
         calls=calls.total(),
@@ -228,14 +291,17 @@ def examined(stage: Stage, seed: int, *, is_calm: bool = False) -> Record:
         deaths=troubles.died,
         dropped=stage.post.dropped,
         given_up=len(dead),
+        called_back=len(stage.addressee.heard),
     )
 
 
-def _recover(stage: Stage) -> None:
+def _recover(life: Life) -> None:
     """All trouble ends, and so much time passes that nothing is left to do."""
+    stage = life.stage
     stage.troubles.end()
+    stage.addressee.absences = 0.0
     stage.post.deliver_all()
-    for pause in CONVALESCENCE:
+    for pause in [*CONVALESCENCE, *(MORE_DAYS if life.choices.daily_limit else [])]:
         stage.pass_time(pause)
 
 
@@ -274,3 +340,16 @@ def _wasteful(stage: Stage, wishes: int) -> dict[Any, int]:
     """Whoever dies, or cannot write down what he was told, has somebody ask again."""
     allowed = 1 + stage.troubles.wasted + wishes
     return {what: times for what, times in stage.rekognition.calls.items() if times > allowed}
+
+
+def _overspent(life: Life) -> dict[str, int]:
+    counts = {day.isoformat(): len(asked) for day, asked in life.stage.days.items()}
+    limit = life.choices.daily_limit
+    return {day: count for day, count in counts.items() if limit and count > limit}
+
+
+def _untold(life: Life) -> list[str]:
+    """Each final answer has an id, and is told by that until somebody says thanks."""
+    news = life.stage.news() if life.choices.calls_back else set()
+    addressee = life.stage.addressee
+    return sorted(news ^ addressee.thanked.keys() | addressee.heard.keys() - news)

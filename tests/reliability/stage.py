@@ -2,11 +2,12 @@
 
 import json
 import logging
+import random
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from random import Random
 from types import ModuleType
@@ -20,6 +21,9 @@ import pytest
 from chalice.app import DynamoDBEventConfig, S3EventConfig, SQSEventConfig
 from moto.core import DEFAULT_ACCOUNT_ID
 
+from chalicelib.announcement import TYPES, event_id
+from chalicelib.callback_url import CallbackRules
+from chalicelib.exchange import Exchange
 from chalicelib.notifications import keys_of
 from chalicelib.queue import queue_name
 from chalicelib.rows import unmarshal
@@ -38,6 +42,7 @@ from tests.conftest import settings_of
 from tests.direct import straight_to
 from tests.interception import Layer, intercept, sdk_waiting_by
 from tests.pictures import picture
+from tests.reliability.addressee import Addressee
 from tests.reliability.haste import hastened, straight_to_moto
 from tests.reliability.post import Post
 from tests.reliability.troubles import Troubles
@@ -62,6 +67,10 @@ class ServicesOnClock(Services):
 
     def pause(self, _: float) -> None:
         self.clock.sleep(PAUSE)
+
+    @property
+    def callback_rules(self) -> CallbackRules:
+        return CallbackRules(loopback=True)
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -113,23 +122,39 @@ class Stage:
     troubles: Troubles
     rekognition: ScriptedRekognition
     account: Account
+    addressee: Addressee
     clock: ManualClock
     endpoint: Endpoint
     session: boto3.Session
     outputs: Mapping[str, str]
     noted: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # by key and version
     given_up: list[FailedEvent] = field(default_factory=list)
+    days: dict[date, set[tuple[str, str]]] = field(default_factory=dict)  # versions first asked about on each
 
-    def begin(self, seed: int, **probabilities: float) -> None:
-        """Everything is empty, and chance as this seed has it."""
+    def __post_init__(self) -> None:
+        self._usual = self.services.settings
+
+    def begin(
+        self,
+        seed: int,
+        chosen: Mapping[str, Any] | None = None,
+        absences: float = 0.0,
+        **probabilities: float,
+    ) -> None:
+        """Everything is empty, it is three in the morning, and chance as this seed has it."""
         self._empty()
+        random.seed(seed)  # by which callbacks are spread
+        self.clock.move_to(_next_morning(self.clock.now()))
         self.troubles.begin(seed, **probabilities)
+        self.addressee.begin(seed, absences)
         # Clients remember how often they had to try again, and some day do not any more.
-        self.services = replace(self.services)
+        self.services = replace(self.services, settings=replace(self._usual, **(chosen or {})))
         self.app_module.services = self.services  # type: ignore[attr-defined]
         self.services.slow_path.random.seed(seed)
         self.rekognition.reset()
+        self.rekognition.before = self._note_day
         self.noted.clear()
+        self.days.clear()
         self.pump = self._make_pump()
         self.post = Post(self.pump.accept)
         self.endpoint.on_object_event = self.post.take
@@ -235,9 +260,30 @@ class Stage:
         current = {each["Key"]: each["VersionId"] for each in listed if each["IsLatest"]}
         return {key: current.get(key) for key, _ in self.noted}
 
+    def news(self) -> set[str]:
+        """The ids of all final answers that the table's stream has told of."""
+        changes = (
+            each.record["dynamodb"] for each in self._table(self._usual.images_table).stream_shard.items
+        )
+        pairs = [(_row(change.get("OldImage")), _row(change.get("NewImage"))) for change in changes]
+        return {
+            event_id(after["source_file"], after["committed_run"])
+            for before, after in pairs
+            if after.get("entry") == "image"
+            and after["status"] in TYPES
+            and "committed_run" in after
+            and any(before.get(name) != after[name] for name in ("status", "committed_run"))
+        }
+
     def out_of_sight(self) -> int:
         """How many pictures are in quarantine."""
         return len(self._bucket(self.services.settings.quarantine_bucket).keys)
+
+    def _note_day(self, _: str) -> None:
+        place = self.rekognition.requests[-1][1]["Image"]["S3Object"]
+        version = place["Name"], place["Version"]
+        if not any(version in asked for asked in self.days.values()):
+            self.days.setdefault(self.clock.now().date(), set()).add(version)
 
     def _rows(self) -> list[dict[str, Any]]:
         """From moto's own store: a Scan takes as long as a picture."""
@@ -281,7 +327,7 @@ class Stage:
                 shard.items.clear()
         for bucket in (self.bucket, self.services.settings.quarantine_bucket):
             self._bucket(bucket).keys.clear()
-        for name in ("labelling", "labelling-dead-letters", "callbacks"):
+        for name in ("labelling", "labelling-dead-letters", "callbacks", "callbacks-dead-letters"):
             self._queue(name)._messages.clear()
 
     def _bucket(self, name: str) -> Any:
@@ -311,6 +357,14 @@ def _image(row: Mapping[str, Any] | None) -> tuple[Any, ...]:
     return row.get("version_id"), row["status"], sorted(label["name"] for label in row.get("labels", []))
 
 
+def _row(item: Any) -> dict[str, Any]:
+    return unmarshal(item) if item else {}
+
+
+def _next_morning(now: datetime) -> datetime:
+    return (now + timedelta(days=1)).replace(hour=3, minute=0, second=0, microsecond=0)
+
+
 @contextmanager
 def open_stage(
     app_module: ModuleType, clock: ManualClock | None = None, *, is_hasty: bool = True
@@ -319,7 +373,7 @@ def open_stage(
     layer = straight_to_moto if is_hasty else straight_to
     clock = clock or ManualClock()
     rekognition = ScriptedRekognition()
-    account = Account(rekognition)
+    account, addressee = Account(rekognition), Addressee(clock)
     endpoint = Endpoint(rekognition=account)
     session = intercept(boto3.Session(), layer(endpoint))
     rekognition.session = session
@@ -329,11 +383,21 @@ def open_stage(
     services = ServicesOnClock(settings, clock, troubles)
     with pytest.MonkeyPatch.context() as patch, moto_patches.follow(clock), sdk_waiting_by(services.pause):
         patch.setattr(app_module, "services", services)
+        patch.setattr(Exchange, "_connection", lambda *_: addressee.connect())
         patch.setattr("chalicelib.detection.ThreadPoolExecutor", lambda _: InTurn())
         _turn(app_module, settings, patch)
         with hastened() if is_hasty else nullcontext(), silence():
             yield Stage(
-                app_module, services, troubles, rekognition, account, clock, endpoint, session, outputs
+                app_module,
+                services,
+                troubles,
+                rekognition,
+                account,
+                addressee,
+                clock,
+                endpoint,
+                session,
+                outputs,
             )
 
 

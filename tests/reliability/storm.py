@@ -413,6 +413,7 @@ def staged(app_module: ModuleType, storm: Storm) -> Aftermath:
         for key in keys:
             stage.upload(key, "Dog")
         stage.post.drop_all()
+        began = world.passed
 
         def start() -> SlowPath:
             environment = replace(stage.services, settings=settings, layer=services)
@@ -425,7 +426,7 @@ def staged(app_module: ModuleType, storm: Storm) -> Aftermath:
             labelled=outcomes["labelled"],
             exhausted=outcomes["failed"],
             dead=len(stage.dead_letters()),
-            seconds=world.passed,
+            seconds=world.passed - began,
             answered=min(services.answered.values()),
             refused=services.refused,
         )

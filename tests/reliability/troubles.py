@@ -39,6 +39,7 @@ class Troubles:
     interruptions: float = 0.0
     meanwhile: Callable[[], None] = nothing
     died: int = 0
+    dies_in: int = 0  # so many calls, if any
     _seed: int = 0
     _seen: Counter[str] = field(default_factory=Counter)
     _is_interrupted: bool = False
@@ -50,12 +51,13 @@ class Troubles:
         """From the start again, with these probabilities for each call."""
         self.faults = RandomFaults(self.below, seed, faults)
         self.deaths, self.interruptions = deaths, interruptions
-        self.died = 0
+        self.died = self.dies_in = 0
         self._seed = seed
         self._seen.clear()
 
     def end(self) -> None:
         self.faults.probability = self.deaths = self.interruptions = 0.0
+        self.dies_in = 0
 
     @property
     def wasted(self) -> int:
@@ -72,7 +74,8 @@ class Troubles:
         self.clock.sleep(CALL_SECONDS)
         if dice.random() < self.interruptions:
             self._interrupt()
-        dies = dice.random() < self.deaths
+        self.dies_in -= 1
+        dies = dice.random() < self.deaths or self.dies_in == 0
         if dies and dice.random() < 0.5:
             self._die()
         answer = self._send(call)
