@@ -1,36 +1,63 @@
-"""What the API says when AWS's services accept its requests and never answer them."""
+"""What the API says when AWS's services accept its requests and never answer them, and how soon."""
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ReadTimeoutError
+from botocore.httpsession import URLLib3Session
 
+from chalicelib.callback import Callback
 from chalicelib.model import image_id
 from chalicelib.services import PATIENCE, Services
 from chalicelib.settings import Settings
-from tests.api_client import ApiClient
+from tests.api_client import Answer, ApiClient
+from tests.interception import sdk_waiting_by
 from tests.permissions import policies_of
+from tests.pictures import picture
 from tests.test_app import problem
 
-KEY = image_id("a b.png")
+SOURCE_FILE = "a b.png"
+KEY = image_id(SOURCE_FILE)
 NOBODY = "http://127.0.0.1:9"
-# Every route that asks AWS for anything: the one without is GET /health, and what describes the API.
+EVENT = f"evt_{32 * '0'}"
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+# Every route that asks AWS for anything, with requests to it.
 REQUESTS = [
-    ("POST", "/images", b"{}"),
-    ("GET", "/images", b""),
-    ("GET", "/images?status=failed", b""),
-    ("GET", "/images?key=a", b""),
-    ("GET", f"/images/{KEY}", b""),
-    ("DELETE", f"/images/{KEY}", b""),
-    ("POST", f"/images/{KEY}/relabel", b""),
-    ("GET", f"/images/{KEY}/labels/dog", b""),
-    ("GET", "/labels/dog/images", b""),
+    ("POST", "/images", "/images", b'{"callback_url": "https://192.0.9.1/"}'),
+    ("GET", "/images", "/images", b""),
+    ("GET", "/images", "/images?status=failed", b""),
+    ("GET", "/images", "/images?key=a", b""),
+    ("GET", "/images/{image_id}", f"/images/{KEY}", b""),
+    ("DELETE", "/images/{image_id}", f"/images/{KEY}", b""),
+    ("POST", "/images/{image_id}/release", f"/images/{KEY}/release", b""),
+    ("POST", "/images/{image_id}/relabel", f"/images/{KEY}/relabel", b""),
+    ("GET", "/images/{image_id}/deliveries", f"/images/{KEY}/deliveries", b""),
+    (
+        "POST",
+        "/images/{image_id}/deliveries/{delivery_id}/replay",
+        f"/images/{KEY}/deliveries/{EVENT}/replay",
+        b"",
+    ),
+    ("GET", "/images/{image_id}/labels/{label}", f"/images/{KEY}/labels/dog", b""),
+    ("GET", "/labels/{label}/images", "/labels/dog/images", b""),
 ]
+# These ask AWS for nothing.
+ALONE = {("GET", "/health"), ("GET", "/docs"), ("GET", "/openapi.json")}
+ROUTES = pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [(method, path, body) for method, _, path, body in REQUESTS],
+    ids=[f"{method} {path}" for method, _, path, _ in REQUESTS],
+)
+MOST_CALLS = 20
+LONGEST_PAUSE = 1.0  # seconds, of the SDK's between an attempt and the next
 
 
 @dataclass
@@ -83,11 +110,102 @@ def unavailable() -> dict[str, Any]:
     return problem(503, "Service Unavailable", detail)
 
 
-@pytest.mark.parametrize(("method", "path", "body"), REQUESTS, ids=[" ".join(each[:2]) for each in REQUESTS])
+@dataclass
+class Silence:
+    """Lets so many requests to AWS through, and no answer comes to any after them."""
+
+    after: int
+    seconds: float = 0.0  # that are waited for answers
+    _sent: int = 0
+
+    def wait(self, _: float) -> None:
+        self.seconds += LONGEST_PAUSE
+
+    @contextmanager
+    def fallen(self) -> Iterator[None]:
+        send = URLLib3Session.send
+
+        def sent(session: Any, request: AWSPreparedRequest) -> Any:
+            self._sent += 1
+            if self._sent <= self.after:
+                return send(session, request)
+            self.seconds += session._timeout.connect_timeout + session._timeout.read_timeout
+            raise ReadTimeoutError(endpoint_url=request.url)
+
+        with pytest.MonkeyPatch.context() as patch, sdk_waiting_by(self.wait):
+            patch.setattr(URLLib3Session, "send", sent)
+            yield
+
+
+def ask(api: ApiClient, method: str, path: str, body: bytes) -> Answer:
+    return api.send(method, path, body=body, headers={"Content-Type": "application/json"})
+
+
+def test_the_requests_are_to_all_routes_that_ask_aws_for_anything(app_module: ModuleType) -> None:
+    routes = {(method, route) for route, methods in app_module.app.routes.items() for method in methods}
+
+    assert {(method, route) for method, route, _, _ in REQUESTS} == routes - ALONE
+
+
+def in_quarantine(services: Services) -> None:
+    strict = replace(services.settings, detect=("labels", "moderation"), moderation="quarantine")
+    services.s3.put_object(
+        Bucket=services.settings.images_bucket, Key=SOURCE_FILE, Body=picture("Violence 99")
+    )
+    Services(strict).labelling.label(SOURCE_FILE)
+
+
+def labelled_and_told(services: Services) -> None:
+    services.s3.put_object(Bucket=services.settings.images_bucket, Key=SOURCE_FILE, Body=picture("Dog 99"))
+    services.labelling.label(SOURCE_FILE)
+    url, host, moment = "https://192.0.9.1/", "192.0.9.1", MOMENT.timestamp()
+    callback = Callback(
+        SOURCE_FILE, EVENT, "image.labelled", url, host, "{}", MOMENT.isoformat(), moment, moment
+    )
+    services.callbacks.announce(callback, services.now())
+
+
+PREPARED = [
+    (method, path, body, in_quarantine if route.endswith("release") else labelled_and_told)
+    for method, route, path, body in REQUESTS
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "prepare"),
+    [*PREPARED, ("DELETE", f"/images/{KEY}", b"", in_quarantine)],
+    ids=[*(f"{method} {path}" for method, path, _, _ in PREPARED), "DELETE from quarantine"],
+)
+def test_whatever_is_silent_from_whichever_call_on_a_request_ends_within_five_seconds(
+    method: str,
+    path: str,
+    body: bytes,
+    prepare: Callable[[Services], None],
+    api: ApiClient,
+    services: Services,
+) -> None:
+    policies_of(services.settings.stage)  # which are read once
+    for calls in range(MOST_CALLS):
+        if calls == 0 or method != "GET":  # which changes nothing
+            prepare(services)
+        silence = Silence(calls)
+
+        with silence.fallen():
+            answer = ask(api, method, path, body)
+
+        if silence.seconds == 0:  # it makes no more calls than that
+            assert calls > 0
+            return
+        assert silence.seconds < 5
+        assert (answer.status, answer.body) == (503, unavailable()) or answer.status == 202
+    pytest.fail("it never came to an end")
+
+
+@ROUTES
 def test_a_service_that_nobody_can_connect_to_is_a_503(
     method: str, path: str, body: bytes, api_over: Any
 ) -> None:
-    answer = api_over(NOBODY).send(method, path, body=body, headers={"Content-Type": "application/json"})
+    answer = ask(api_over(NOBODY), method, path, body)
 
     assert (answer.status, answer.body, answer.headers["retry-after"]) == (503, unavailable(), "2")
 
