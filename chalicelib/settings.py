@@ -17,6 +17,7 @@ RESOURCES = {
     "QUARANTINE_BUCKET": "QuarantineBucket",
     "IMAGES_TABLE": "ImagesTable",
     "IMAGES_STREAM_ARN": "ImagesStreamArn",
+    "TERMS_TABLE": "TermsTable",
     "STATE_TABLE": "StateTable",
     "LABELLING_QUEUE_URL": "LabellingQueueUrl",
     "CALLBACKS_QUEUE_URL": "CallbacksQueueUrl",
@@ -56,6 +57,7 @@ class Settings:
     quarantine_bucket: str
     images_table: str
     images_stream_arn: str
+    terms_table: str
     state_table: str
     labelling_queue_url: str
     callbacks_queue_url: str
@@ -69,6 +71,7 @@ class Settings:
     exclude_labels: tuple[str, ...] = ()
     include_categories: tuple[str, ...] = ()
     exclude_categories: tuple[str, ...] = ()
+    hidden_labels: tuple[str, ...] = ()
     moderation: str = "flag"
     moderation_labels: tuple[tuple[str, float], ...] = (
         ("Explicit", 80.0),
@@ -110,6 +113,7 @@ class Settings:
             quarantine_bucket=variables.text("QUARANTINE_BUCKET"),
             images_table=variables.text("IMAGES_TABLE"),
             images_stream_arn=variables.text("IMAGES_STREAM_ARN"),
+            terms_table=variables.text("TERMS_TABLE"),
             state_table=variables.text("STATE_TABLE"),
             labelling_queue_url=variables.text("LABELLING_QUEUE_URL"),
             callbacks_queue_url=variables.text("CALLBACKS_QUEUE_URL"),
@@ -123,6 +127,7 @@ class Settings:
             exclude_labels=variables.filters("EXCLUDE_LABELS"),
             include_categories=variables.filters("INCLUDE_CATEGORIES"),
             exclude_categories=variables.filters("EXCLUDE_CATEGORIES"),
+            hidden_labels=variables.names("HIDDEN_LABELS"),
             moderation=variables.moderation("MODERATION", cls.moderation, detect),
             moderation_labels=variables.triggers(
                 "MODERATION_LABELS", cls.moderation_labels, least_moderation
@@ -244,6 +249,9 @@ class _Variables:
             if not FILTER.fullmatch(value)
         ]
         return values
+
+    def names(self, name: str) -> tuple[str, ...]:
+        return self._list(name)
 
     def hosts(self, name: str) -> tuple[str, ...]:
         values = self._list(name)

@@ -1,6 +1,5 @@
 """Adapter: the DynamoDB table `images`."""
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +7,14 @@ from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from chalicelib import rows
-from chalicelib.aws_errors import DYNAMODB, Codes, error_code, translated
-from chalicelib.errors import Contended, Retryable, Throttled
+from chalicelib.aws_errors import error_code, translated
+from chalicelib.deny_list import DenyList
+from chalicelib.errors import Contended, Throttled
 from chalicelib.model import (
     Answer,
     Claim,
@@ -28,28 +28,18 @@ from chalicelib.model import (
     Summary,
     Upload,
 )
+from chalicelib.patience import CODES, in_the_way, patiently
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TOMBSTONE_LIFE = timedelta(days=1)
 MOST_KEYS = 100  # that one BatchGetItem takes
-PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds at most: the SDK does not retry a cancelled transaction
 
-CODES: Codes = {
-    **DYNAMODB,
-    "TransactionConflictException": Contended,
-    "TransactionInProgressException": Contended,
-}
-PASSING: Codes = {
-    "ProvisionedThroughputExceeded": Throttled,
-    "ThrottlingError": Throttled,
-    "TransactionConflict": Contended,
-}
+NOTHING_HIDDEN = DenyList()
 UNCLAIMED = Claim(run=None, committed_run=None, version=None, lease_until=0, label_keys=())
 EMPTY: rows.Row = {}
 
-T = TypeVar("T")
 Expected = Mapping[str, str | EllipsisType | None]  # what attributes must be; None: absent; ...: present
 Position = tuple[str, ...]  # of an image in a list; empty before the first
 
@@ -99,11 +89,16 @@ class Store:
     """Every method raises AccessLost, Throttled, ServiceFailed or Contended when DynamoDB gives no answer."""
 
     def __init__(
-        self, client: "DynamoDBClient", table: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        sleep: Callable[[float], None] = time.sleep,
+        hidden: DenyList = NOTHING_HIDDEN,
     ) -> None:
         self._client = client
         self._table = table
         self._sleep = sleep
+        self._hidden = hidden
 
     def expect_upload(self, source_file: str, upload: Upload, expires_at: datetime, now: datetime) -> None:
         row = rows.upload_row(source_file, upload, int(expires_at.timestamp()), now)
@@ -273,7 +268,7 @@ class Store:
         row = rows.unmarshal(item) if item else None
         if row is None or row["status"] == Status.REMOVED or rows.is_expired(row, now):
             return None
-        return rows.read_image(row)
+        return self._hidden.image(rows.read_image(row))
 
     def newest(
         self, statuses: Sequence[Status], after: Position, page_size: int, now: datetime
@@ -282,15 +277,17 @@ class Store:
         lists = [self._of_status(status, after, page_size) for status in statuses]
         for row in merge(*lists, key=lambda row: str(row["updated_at"]), reverse=True):
             if not rows.is_expired(row, now):
-                yield Listed((row["updated_at"],), rows.read_summary(row))
+                yield Listed((row["updated_at"],), self._summary(row))
 
     def showing(self, label: str, min_confidence: float, after: Position, page_size: int) -> Iterator[Listed]:
         """The images with this label, most confident first, read as they are asked for."""
+        if self._hidden.hides(label):
+            return
         values = {":key": rows.label_index_key(label), ":least": min_confidence}
         start = rows.label_position(label, *after) if after else None
         condition = "label_key = :key AND label_confidence >= :least"
         for row in self._query("by_label", condition, values, start, page_size):
-            yield Listed((str(row["label_confidence"]), row["source_file"]), rows.read_summary(row))
+            yield Listed((str(row["label_confidence"]), row["source_file"]), self._summary(row))
 
     def unchanged_since(self, status: Status, moment: datetime, most: int) -> list[Standing]:
         """The images that have had this status since before that moment, the longest first."""
@@ -304,10 +301,11 @@ class Store:
         """Moves an image that still stands there to the end of the list of a status."""
         change = rows.status_fields(row.source_file, status, now)
         try:
-            self._patiently(
+            patiently(
                 lambda: self._client.update_item(
                     **self._update(row.source_file, change, {"updated_at": row.updated_at})
                 ),
+                self._sleep,
                 Contended,
             )
         except ClientError as error:
@@ -324,6 +322,9 @@ class Store:
             left += unprocessed
             found |= {row["source_file"]: _recorded(row) for row in map(rows.unmarshal, items)}
         return found
+
+    def _summary(self, row: rows.Row) -> Summary:
+        return self._hidden.summary(rows.read_summary(row))
 
     def _batch_get(self, keys: list[Any]) -> tuple[list[Any], list[Any]]:
         """The rows, and the keys that DynamoDB had no time for; Throttled if that is all of them."""
@@ -382,8 +383,8 @@ class Store:
         """Updates the image row. A lost answer of our own looks like another's write: compare the mark."""
         update = self._update(source_file, change, expected)
         try:
-            response = self._patiently(
-                lambda: self._client.update_item(**update, ReturnValues="ALL_OLD"), Contended
+            response = patiently(
+                lambda: self._client.update_item(**update, ReturnValues="ALL_OLD"), self._sleep, Contended
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
@@ -417,7 +418,7 @@ class Store:
 
     def _transact(self, actions: list[Any]) -> Claim | None:
         """Runs the actions, the first on the image row, and returns that row if it fails the condition."""
-        return self._patiently(lambda: self._transact_once(actions), Contended, Throttled)
+        return patiently(lambda: self._transact_once(actions), self._sleep, Contended, Throttled)
 
     def _transact_once(self, actions: list[Any]) -> Claim | None:
         try:
@@ -425,19 +426,8 @@ class Store:
         except ClientError as error:
             if error_code(error) != "TransactionCanceledException":
                 raise
-            return _in_the_way(error)
+            return _read(in_the_way(error))
         return None
-
-    def _patiently(self, call: Callable[[], T], *failures: type[Retryable]) -> T:
-        """What the call answers; these failures, which the SDK does not sit out, are sat out here."""
-        for pause in PAUSES:
-            try:
-                with translated(CODES):
-                    return call()
-            except failures:
-                self._sleep(random.uniform(0, pause))  # noqa: S311 - jitter
-        with translated(CODES):
-            return call()
 
 
 def _recorded(row: rows.Row) -> Recorded:
@@ -467,17 +457,6 @@ def _test(name: str, value: str | EllipsisType | None) -> str:
     if value is None:
         return f"attribute_not_exists(#{name})"
     return f"attribute_exists(#{name})" if value is ... else f"#{name} = :expected_{name}"
-
-
-def _in_the_way(cancelled: ClientError) -> Claim:
-    reasons = cancelled.response["CancellationReasons"]
-    if reasons[0].get("Code") == "ConditionalCheckFailed":
-        return _read(reasons[0].get("Item"))
-    for reason in reasons:
-        passing = PASSING.get(reason.get("Code", ""))
-        if passing:
-            raise passing(str(cancelled)) from cancelled
-    raise cancelled
 
 
 def _read(item: Any) -> Claim:

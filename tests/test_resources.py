@@ -172,6 +172,7 @@ VARIABLES = {
     "IMAGES_BUCKET": "ImageBucket",
     "QUARANTINE_BUCKET": "QuarantineBucket",
     "IMAGES_TABLE": "ImagesTable",
+    "TERMS_TABLE": "TermsTable",
     "STATE_TABLE": "StateTable",
 }
 

@@ -23,6 +23,7 @@ def test_the_stage_and_what_its_stack_made_are_enough() -> None:
         exclude_labels=(),
         include_categories=(),
         exclude_categories=(),
+        hidden_labels=(),
         moderation="flag",
         moderation_labels=(
             ("Explicit", 80.0),
@@ -59,6 +60,7 @@ def test_every_setting_is_read() -> None:
         "EXCLUDE_LABELS": "T-Shirt,Mother's Day (US)",
         "INCLUDE_CATEGORIES": "Animals and Pets",
         "EXCLUDE_CATEGORIES": "Sports",
+        "HIDDEN_LABELS": "Man, Woman,, Man",
         "MODERATION": "off",
         "MODERATION_LABELS": "Drugs & Tobacco:70.5, Weapons : 95",
         "MIN_MODERATION_CONFIDENCE": "70.5",
@@ -90,6 +92,7 @@ def test_every_setting_is_read() -> None:
         exclude_labels=("T-Shirt", "Mother's Day (US)"),
         include_categories=("Animals and Pets",),
         exclude_categories=("Sports",),
+        hidden_labels=("Man", "Woman"),
         moderation="off",
         moderation_labels=(("Drugs & Tobacco", 70.5), ("Weapons", 95.0)),
         min_moderation_confidence=70.5,

@@ -36,8 +36,9 @@ from chalicelib.model import (
     Upload,
     Word,
 )
+from chalicelib.patience import PAUSES
 from chalicelib.settings import MAX_LABELS, Settings
-from chalicelib.store import PAUSES, UNCLAIMED, Attempt, Listed, Position, Recorded, Standing, Store
+from chalicelib.store import UNCLAIMED, Attempt, Listed, Position, Recorded, Standing, Store
 from tests import faults
 from tests.test_rows import largest_answer
 
