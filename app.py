@@ -47,6 +47,11 @@ def notify(event: RowsChanged) -> dict[str, Any]:
     return event.handled(services.dispatching.announce, services.stream_dead_letters.send)
 
 
+@app.on_dynamodb_record(stream_arn=settings.images_stream_arn, starting_position="TRIM_HORIZON")
+def index_image(event: RowsChanged) -> dict[str, Any]:
+    return event.handled(services.indexing.index, services.stream_dead_letters.send)
+
+
 @app.on_sqs_message(
     queue=queue_name(settings.callbacks_queue_url),
     batch_size=1,
@@ -66,6 +71,7 @@ def recover(_: CloudWatchEvent) -> None:
 label_uploaded_image.event_class = ObjectsChanged
 label_queued_image.event_class = Messages
 notify.event_class = RowsChanged
+index_image.event_class = RowsChanged
 
 
 @app.authorizer(ttl_seconds=auth.TTL_SECONDS)
@@ -190,6 +196,24 @@ def get_image_label(image_id: str, label: str) -> Response:
     api.no_parameters(app.current_request)
     image = api.found(services.store.image(api.source_file(image_id), services.now()))
     return api.label_of(image, api.label_name(label))
+
+
+@app.route("/labels", methods=["GET"], authorizer=by_token)
+@auth.require("read")
+@api.answers
+def list_labels() -> Response:
+    query = api.Query(app.current_request)
+    [after] = query.after(api.by_name(query.prefix)) or [""]
+    return query.names(services.search.names(query.prefix, after, query.limit + 1))
+
+
+@app.route("/search", methods=["GET"], authorizer=by_token)
+@auth.require("read")
+@api.answers
+def search_images() -> Response:
+    query = api.Query(app.current_request)
+    wanted = query.wanted
+    return query.hits(services.search.find(wanted, query.place(wanted), query.limit))
 
 
 @app.route("/labels/{label}/images", methods=["GET"], authorizer=by_token)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import wraps
@@ -18,10 +19,13 @@ from chalice.app import MultiDict, Request, Response
 
 from chalicelib import contract, log, model
 from chalicelib.callback import Callback, State
+from chalicelib.document import LEAST_PREFIX, Asked, Term, asked_label, asked_words
 from chalicelib.errors import CallbackRefused, Retryable
 from chalicelib.model import VISIBLE, Image, Status, Summary
+from chalicelib.search import Hit, Hits, Place, Wanted
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import Listed, Position
+from chalicelib.terms import Catalogued
 from chalicelib.uploads import ExpectedUpload
 
 P = ParamSpec("P")
@@ -156,16 +160,18 @@ def label_name(segment: str) -> str:
 
 
 class Query:
-    """The query string of a request, whose parameters are those that its route takes, given once."""
+    """The query string of a request, whose parameters are those that its route takes, given once each,
+    but for those that have a list of values."""
 
     def __init__(self, request: Request) -> None:
         texts = request.query_params or MultiDict({})
         takes = contract.OPERATIONS[request.method, request.path].query
-        if unknown := sorted(set(texts) - {*takes.__struct_fields__}):
+        if unknown := sorted(set(texts) - {*takes.__struct_encode_fields__}):
             raise bad_request(
                 f"Unknown parameter {', '.join(map(repr, unknown))}; this route {_taken(takes)}."
             )
-        self._values = {name: _single(name, texts.getlist(name)) for name in texts}
+        repeatable = contract.repeatable(takes)
+        self._values = {name: _given(name, texts.getlist(name), name in repeatable) for name in texts}
         self._path = request.path, request.uri_params or {}
         self._asked = _converted(self._values, takes)
 
@@ -191,10 +197,31 @@ class Query:
     def statuses(self) -> tuple[Status, ...]:
         return (Status(self._asked.status),) if self._asked.status else VISIBLE
 
+    @property
+    def prefix(self) -> str:
+        return _text("prefix", self._asked.prefix or "")
+
+    @property
+    def wanted(self) -> Wanted:
+        """What a search is for."""
+        labels = [asked_label(_text("label", name)) for name in self._asked.label]
+        but_not = [asked_label(_text("not", name)) for name in self._asked.but_not]
+        words = _words(self._asked.text) if self._asked.text else []
+        if not labels and not words:
+            raise bad_request("A search takes at least one label or text.")
+        if len(labels) + len(but_not) + len(words) > contract.MAX_ASKED:
+            raise bad_request(f"A search takes at most {contract.MAX_ASKED} labels and words in all.")
+        return Wanted(_once(labels + words), _once(but_not), self.min_confidence)
+
+    def place(self, wanted: Wanted) -> Place | None:
+        """How far the search had come by the page before."""
+        position = self.after((lambda text: Place.read(text, wanted) is not None,))
+        return Place.read(position[0], wanted) if position else None
+
     def after(self, forms: Forms) -> Position:
         """The position that the cursor carries, each part of which has its form; empty without a cursor."""
-        cursor = self._values.get("cursor")
-        if cursor is None:
+        cursor = self._asked.cursor
+        if not cursor:
             return ()
         position = _decode_cursor(cursor, self._fingerprint)
         if position is None or not _have_forms(position, forms):
@@ -216,6 +243,15 @@ class Query:
         placed = (((each.created_at, each.event_id), _delivery(each)) for each in callbacks)
         left = ((position, item) for position, item in placed if not after or position < after)
         return reply(contract.Deliveries(*self._page(left)))
+
+    def hits(self, hits: Hits) -> Response:
+        """What a search has found, and a cursor if there may be more."""
+        cursor = _encode_cursor((hits.after.text,), self._fingerprint) if hits.after else None
+        return reply(contract.Hits(items=[_hit(each) for each in hits.found], next_cursor=cursor))
+
+    def names(self, catalogued: Iterator[Catalogued]) -> Response:
+        placed = (((each.key,), contract.Name(each.name, each.count)) for each in catalogued)
+        return reply(contract.Names(*self._page(placed)))
 
     def _page(self, placed: Iterator[tuple[Position, T]]) -> tuple[list[T], str | None]:
         items = list(islice(placed, self.limit + 1))
@@ -241,6 +277,15 @@ def by_confidence(least: float) -> Forms:
         return CONFIDENCE.fullmatch(text) is not None and Decimal(str(least)) <= Decimal(text) <= 100
 
     return is_confidence, model.is_object_key
+
+
+def by_name(prefix: str) -> Forms:
+    """The form of a position in the catalogue of what begins so."""
+
+    def is_name(text: str) -> bool:
+        return text.startswith(model.label_key(prefix)) and model.label_key(text) == text != ""
+
+    return (is_name,)
 
 
 def _is_moment(text: str) -> bool:
@@ -381,27 +426,60 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _taken(takes: type[msgspec.Struct]) -> str:
-    names = ", ".join(takes.__struct_fields__)
+    names = ", ".join(takes.__struct_encode_fields__)
     return f"takes {names}" if names else "takes no parameters"
 
 
-def _converted(values: Mapping[str, str], takes: type[msgspec.Struct]) -> Any:
+def _converted(values: Mapping[str, str | list[str]], takes: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.convert(values, takes, strict=False)
     except msgspec.ValidationError as error:
-        name = str(error).rpartition("$.")[2].rstrip("`")
+        name = str(error).rpartition("$.")[2].rstrip("`").partition("[")[0]
         words = f"{name} must be {contract.WORDS[name]}."
         raise bad_request(BAD_CURSOR if name == "cursor" else words) from error
 
 
-def _single(name: str, values: list[str]) -> str:
+def _given(name: str, values: list[str], is_repeatable: bool) -> str | list[str]:
+    if is_repeatable:
+        return values
     if len(values) > 1:
         raise bad_request(f"{name} is given more than once.")
     return values[0]
 
 
+def _text(name: str, value: str) -> str:
+    """Raises Problem for what is no text: JSON can escape half a character, and UTF-8 cannot encode it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise bad_request(f"{name} must be {contract.WORDS[name]}.") from error
+    return value
+
+
+def _words(text: str) -> list[Asked]:
+    words = [*asked_words(text)]
+    if not words:
+        raise bad_request("text must have a word, of letters or digits.")
+    if any(word.is_prefix and len(word.term.name) < LEAST_PREFIX for word in words):
+        raise bad_request(f"text must have at least {LEAST_PREFIX} letters or digits before a *.")
+    return words
+
+
+def _once(asked: list[Asked]) -> tuple[Asked, ...]:
+    """Without what means the same as something before it."""
+    first: dict[tuple[Term, bool], Asked] = {}
+    for each in asked:
+        first.setdefault((each.term, each.is_prefix), each)
+    return tuple(first.values())
+
+
 def _summary(summary: Summary) -> Any:
     return contract.told_of(contract.Summary, summary, summary.source_file, thumbnail_url=None)
+
+
+def _hit(hit: Hit) -> Any:
+    summary, matched = hit.summary, [contract.Match(**asdict(match)) for match in hit.matched]
+    return contract.told_of(contract.Hit, summary, summary.source_file, thumbnail_url=None, matched=matched)
 
 
 def _delivery(callback: Callback) -> contract.Delivery:

@@ -8,26 +8,39 @@ from dataclasses import asdict, dataclass, fields
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, get_type_hints
 
-from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, structs
+from msgspec import field as member
 
 from chalicelib import model
 from chalicelib.callback import PastAttempt, State
 from chalicelib.callback_url import MAX_URL
-from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Upload
+from chalicelib.document import Because
+from chalicelib.model import MAX_KEY_BYTES, MAX_NAME, VISIBLE, Upload
 
 MAX_LIMIT, DEFAULT_LIMIT = 100, 20
+MAX_ASKED = 20  # labels and words in one search
+MAX_TEXT = 500  # characters
 
 # What must be so, in words that end the sentence "... must be".
 WORDS: Mapping[str, str] = {
     "limit": f"a whole number from 1 to {MAX_LIMIT}",
     "min_confidence": "a number from 0 to 100, such as 87.5",
     "status": f"one of {', '.join(VISIBLE)}",
+    "label": f"a label of 1 to {MAX_NAME} characters, at most {MAX_ASKED} times",
+    "not": f"a label of 1 to {MAX_NAME} characters, at most {MAX_ASKED} times",
+    "text": f"words, in 1 to {MAX_TEXT} characters; taxi* finds what begins so",
+    "prefix": f"the beginning of a label, of 1 to {MAX_NAME} characters",
     "key": f"an object key of 1 to {MAX_KEY_BYTES} bytes",
     "cursor": "the next_cursor of the page before",
     "content_type": "image/ and a subtype, in lower case",
     "sha256": "64 hexadecimal digits, in lower case",
     "metadata": "names of a-z, 0-9 and -, at most 64 characters long, and values of printable ASCII"
     " that neither begin nor end with a space",
+}
+EACH: Mapping[str, str] = {
+    "label": "what the picture must show, by the name of a label, an alias or a parent; once for each, and"
+    f" at most {MAX_ASKED} labels and words in all",
+    "not": "what it must not show, by the same names; once for each",
 }
 ABOUT: Mapping[str, str] = {
     "image_id": "The object's key in base64url, without padding.",
@@ -48,6 +61,10 @@ ABOUT: Mapping[str, str] = {
     "callback": "Whom the picture's own callbacks tell of it.",
     "delivery_id": "The webhook-id of each attempt.",
     "next_attempt": "When it is due; null where there will be none.",
+    "matched": "What the picture has of each thing that was asked for.",
+    "word": "As it is read in the picture.",
+    "because": "Of which label it is the name, an alias or a parent; or a word, as a whole or what it begins"
+    " with.",
     "next_cursor": "For `cursor`, to ask for the next page; null on the last.",
 }
 
@@ -87,6 +104,27 @@ class ImagesQuery(Page, frozen=True):
 
 class ShowingQuery(Page, frozen=True):
     min_confidence: Annotated[float, Meta(ge=0, le=100, description=WORDS["min_confidence"])] = 0.0
+
+
+ALabel = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+
+
+class SearchQuery(ShowingQuery, frozen=True):
+    """A parameter that has a list of values is given once for each."""
+
+    label: Annotated[tuple[ALabel, ...], Meta(max_length=MAX_ASKED, description=EACH["label"])] = ()
+    but_not: Annotated[tuple[ALabel, ...], Meta(max_length=MAX_ASKED, description=EACH["not"])] = member(
+        name="not", default=()
+    )
+    text: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT, description=WORDS["text"])] | UnsetType = (
+        UNSET
+    )
+
+
+class NamesQuery(Page, frozen=True):
+    prefix: (
+        Annotated[str, Meta(min_length=1, max_length=MAX_NAME, description=WORDS["prefix"])] | UnsetType
+    ) = UNSET
 
 
 class UploadRequest(Struct, forbid_unknown_fields=True, frozen=True):
@@ -165,11 +203,46 @@ class Deliveries(Struct, frozen=True):
 Image = about("Image", model.Image)
 Summary = about("Summary", model.Summary, thumbnail_url=str | None)
 ImageLabel = about("ImageLabel", model.Label)
+Match = defstruct(
+    "Match",
+    [
+        ("asked", str),
+        ("label", str | None),
+        ("word", described("word", str | None)),
+        ("because", described("because", Literal[tuple(map(str, Because))])),
+        ("confidence", float),
+    ],
+    module=__name__,
+)
+Hit = about("Hit", model.Summary, thumbnail_url=str | None, matched=list[Match])  # type: ignore[valid-type]
 Images = defstruct(
     "Images",
     [("items", list[Summary]), ("next_cursor", described("next_cursor", str | None))],  # type: ignore[valid-type]
     module=__name__,
 )
+
+Hits = defstruct(
+    "Hits",
+    [("items", list[Hit]), ("next_cursor", described("next_cursor", str | None))],  # type: ignore[valid-type]
+    module=__name__,
+)
+
+
+class Name(Struct, frozen=True):
+    """Of labels, and how many pictures have it."""
+
+    name: str
+    count: int
+
+
+class Names(Struct, frozen=True):
+    items: list[Name]
+    next_cursor: Annotated[str | None, Meta(description=ABOUT["next_cursor"])]
+
+
+def repeatable(query: type[Struct]) -> set[str]:
+    """The parameters that have a list of values."""
+    return {each.encode_name for each in structs.fields(query) if each.default == ()}
 
 
 def told(image: model.Image) -> Any:
@@ -228,6 +301,12 @@ OPERATIONS: Mapping[Route, Operation] = {
         "Send a callback again", Delivery, HTTPStatus.ACCEPTED
     ),
     ("GET", "/images/{image_id}/labels/{label}"): Operation("Tell of one label of an image", ImageLabel),
+    ("GET", "/labels"): Operation("List the names that pictures can be found by", Names, query=NamesQuery),
+    ("GET", "/search"): Operation(
+        "Find pictures by what they show and by words in them",
+        Hits,
+        query=SearchQuery,
+    ),
     ("GET", "/labels/{label}/images"): Operation(
         "List the images with a label, most confident first", Images, query=ShowingQuery
     ),

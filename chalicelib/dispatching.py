@@ -11,6 +11,7 @@ from chalicelib.announcement import TYPES, announcement
 from chalicelib.callback import Callback, Errand
 from chalicelib.callback_url import authority_of
 from chalicelib.callbacks import Callbacks
+from chalicelib.deny_list import DenyList
 from chalicelib.errors import Retryable
 from chalicelib.queue import Queue
 from chalicelib.receivers import Receivers
@@ -26,6 +27,7 @@ class Dispatching:
     queue: Queue
     now: Callable[[], datetime]
     url: str  # of whoever wants to know of every picture; may be empty
+    deny_list: DenyList
 
     def announce(self, before: rows.Row | None, after: rows.Row | None) -> None:
         """Makes a callback of an image's new final answer, once, however often this is called.
@@ -64,7 +66,8 @@ class Dispatching:
 
     def _callback(self, row: rows.Row, url: str) -> Callback:
         moment = row["updated_at"].partition("~")[0]
-        told = announcement(rows.read_image(row), row["committed_run"], moment)
+        image = self.deny_list.image(rows.read_image(row))
+        told = announcement(image, row["committed_run"], moment)
         now = self.now()
         return Callback(
             source_file=row["source_file"],

@@ -107,7 +107,7 @@ def _operation(route: Route, entry: Any) -> Schema:
 
 def _tag(route: Route) -> str:
     section = route[1].split("/")[1]
-    return section if section in ("images", "labels") else "service"
+    return section if section in ("images", "labels", "search") else "service"
 
 
 def _parameters(route: Route, operation: Operation) -> Iterator[Schema]:
@@ -119,7 +119,15 @@ def _parameters(route: Route, operation: Operation) -> Iterator[Schema]:
         yield {"name": "If-None-Match", "in": "header", "description": about, "schema": TEXT}
     for name, schema in _members(operation.query).items():
         described = {"description": description} if (description := schema.pop("description", "")) else {}
-        yield {"name": name, "in": "query", **described, "schema": schema}
+        yield {"name": name, "in": "query", **described, **_form(schema), "schema": schema}
+
+
+def _form(schema: Schema) -> Schema:
+    """A list is a parameter for each of its values, and is empty where there is none."""
+    if schema.get("type") != "array":
+        return {}
+    del schema["default"]
+    return {"style": "form", "explode": True}
 
 
 def _members(kind: type[msgspec.Struct]) -> dict[str, Schema]:

@@ -15,8 +15,10 @@ from chalicelib.callbacks import Callbacks
 from chalicelib.conversion import Converter
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.delivery import Delivery
+from chalicelib.deny_list import DenyList
 from chalicelib.detection import Detection
 from chalicelib.dispatching import Dispatching
+from chalicelib.indexing import Indexing
 from chalicelib.labelling import Labelling
 from chalicelib.metrics import Metrics
 from chalicelib.model import Detector, Recipe
@@ -27,11 +29,13 @@ from chalicelib.receivers import Receivers
 from chalicelib.recovery import Recovery
 from chalicelib.rekognition import Rekognition
 from chalicelib.reuse import Reuse
+from chalicelib.search import Search
 from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT, Settings
 from chalicelib.signing_secret import SigningSecret
 from chalicelib.slow_path import SlowPath
 from chalicelib.state import State
 from chalicelib.store import Store
+from chalicelib.terms import Terms
 from chalicelib.tokens import Tokens
 from chalicelib.uploads import Uploads
 from chalicelib.webhook import Webhook
@@ -83,7 +87,24 @@ class Services:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.dynamodb, self.settings.images_table)
+        return Store(self.dynamodb, self.settings.images_table, hidden=self.deny_list)
+
+    @cached_property
+    def terms(self) -> Terms:
+        return Terms(self.dynamodb, self.settings.terms_table)
+
+    @cached_property
+    def deny_list(self) -> DenyList:
+        return DenyList(self.settings.hidden_labels)
+
+    @cached_property
+    def indexing(self) -> Indexing:
+        everything = Store(self.dynamodb, self.settings.images_table)
+        return Indexing(everything, self.terms, self.now)
+
+    @cached_property
+    def search(self) -> Search:
+        return Search(self.terms, self.deny_list)
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
@@ -208,7 +229,9 @@ class Services:
     def dispatching(self) -> Dispatching:
         settings = self.settings
         queue = Queue(self.sqs, settings.callbacks_queue_url)
-        return Dispatching(self.callbacks, self.receivers, queue, self.now, settings.callback_url)
+        return Dispatching(
+            self.callbacks, self.receivers, queue, self.now, settings.callback_url, self.deny_list
+        )
 
     @cached_property
     def webhook(self) -> Webhook:

@@ -36,6 +36,7 @@ SIZES = {
     # Room for a conversion of any picture: bench/conversion.md
     **dict.fromkeys(LABELLERS, Size(timeout=140, memory=2048)),
     "notify": Size(timeout=60, memory=512),
+    "index_image": Size(timeout=60, memory=512),
     "deliver_callback": Size(timeout=60, memory=512),  # and its lease in chalicelib/callbacks.py is longer
     "recover": Size(timeout=60, memory=512),
 }

@@ -28,10 +28,20 @@ def before_call(_: HookContext, case: "Case[Any]", kwargs: dict[str, Any]) -> No
         case.path_parameters.update({name: known[name] for name in case.path_parameters})
     if isinstance(case.body, dict) and case.body.get("callback_url") is not None:
         case.body["callback_url"] = PUBLIC
+    if case.path == "/search":
+        _ask_for_something(case)
     if "cursor" in case.query:
         del case.query["cursor"]
         if cursor := _next(case):
             case.query["cursor"] = cursor
+
+
+def _ask_for_something(case: "Case[Any]") -> None:
+    """At least one label or word, and not too many in all."""
+    case.query["label"] = case.query.get("label", [])[:5] or ["dog"]
+    case.query["not"] = case.query.get("not", [])[:5]
+    if "text" in case.query:
+        case.query["text"] = "no taxi*"
 
 
 def _next(case: "Case[Any]") -> str | None:

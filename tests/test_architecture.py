@@ -23,10 +23,12 @@ USE_CASES = {
     "delivery",
     "detection",
     "dispatching",
+    "indexing",
     "labelling",
     "recovery",
     "quarantining",
     "reuse",
+    "search",
     "slow_path",
     "wishes",
     "uploads",
@@ -42,10 +44,21 @@ ADAPTERS = {
     "signing_secret",
     "state",
     "store",
+    "terms",
     "tokens",
     "webhook",
 }
-PURE = {"callback", "model", "errors", "imaging", "settings", "stopwatch", "taxonomy"}
+PURE = {
+    "callback",
+    "deny_list",
+    "document",
+    "model",
+    "errors",
+    "imaging",
+    "settings",
+    "stopwatch",
+    "taxonomy",
+}
 SUPPORT = {
     "announcement",
     "aws_errors",
@@ -56,16 +69,29 @@ SUPPORT = {
     "log",
     "metrics",
     "notifications",
+    "patience",
     "rows",
 }
 COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
 
 MAY_IMPORT = {
     "app": {"services", "settings", "log", "queue"} | EDGE,
-    "services": ADAPTERS | USE_CASES | {"callback_url", "metrics", "model", "settings"},
-    "api": {"callback", "contract", "model", "errors", "log", "stopwatch", "store", "uploads"},
+    "services": ADAPTERS | USE_CASES | {"callback_url", "deny_list", "metrics", "model", "settings"},
+    "api": {
+        "callback",
+        "contract",
+        "document",
+        "model",
+        "errors",
+        "log",
+        "search",
+        "stopwatch",
+        "store",
+        "terms",
+        "uploads",
+    },
     "auth": {"api", "log", "tokens"},
-    "contract": {"callback", "callback_url", "model"},
+    "contract": {"callback", "callback_url", "document", "model"},
     "announcement": {"contract", "model"},
     "docs": set(),
     "headers": set(),
@@ -82,14 +108,19 @@ MAY_IMPORT = {
     "labelling": ADAPTERS | COMMON | {"detection", "quarantining"},
     "slow_path": COMMON | {"labelling", "queue"},
     **{name: {"model", "errors", "imaging", "aws_errors", "rows"} for name in ADAPTERS},
+    "store": {"aws_errors", "deny_list", "errors", "model", "patience", "rows"},
+    "terms": {"aws_errors", "document", "errors", "model", "patience", "rows"},
     "quarantine": {"aws_errors", "bucket", "errors", "model"},
     "callbacks": {"aws_errors", "callback", "rows"},
     "delivery": ADAPTERS | COMMON | {"callback", "rows"},
-    "dispatching": ADAPTERS | COMMON | {"announcement", "callback", "callback_url", "rows"},
+    "dispatching": ADAPTERS | COMMON | {"announcement", "callback", "callback_url", "deny_list", "rows"},
+    "indexing": {"document", "errors", "rows", "store", "terms"},
+    "search": {"deny_list", "document", "model", "terms"},
     "uploads": ADAPTERS | COMMON | {"callback_url"},
     "queue": {"aws_errors", "errors", "notifications"},
     "webhook": {"callback_url", "errors", "exchange"},
     "aws_errors": {"errors"},
+    "patience": {"aws_errors", "errors"},
     "callback_url": {"errors"},
     "exchange": {"callback_url"},
     "decoding": {"errors", "imaging"},
@@ -97,6 +128,8 @@ MAY_IMPORT = {
     "log": {"errors"},
     "metrics": set(),
     **{name: set() for name in PURE},
+    "deny_list": {"model"},
+    "document": {"model"},
     "settings": {"callback_url", "errors", "taxonomy"},
 }
 MODULES = {path.stem: path for path in [ROOT / "app.py", *(ROOT / "chalicelib").glob("*.py")]}
@@ -166,6 +199,8 @@ def test_the_routes_are_these(app_module: ModuleType) -> None:
         ("POST", "/images/{image_id}/deliveries/{delivery_id}/replay"),
         ("GET", "/images/{image_id}/labels/{label}"),
         ("GET", "/labels/{label}/images"),
+        ("GET", "/labels"),
+        ("GET", "/search"),
     }
 
 
@@ -198,10 +233,11 @@ def test_a_message_is_taken_up_by_itself_and_few_at_once(
 
 
 def test_what_the_stream_told_before_it_was_listened_to_is_heard(app_module: ModuleType) -> None:
-    [trigger] = [each for each in app_module.app.event_sources if isinstance(each, DynamoDBEventConfig)]
+    triggers = [each for each in app_module.app.event_sources if isinstance(each, DynamoDBEventConfig)]
 
-    assert (trigger.name, trigger.stream_arn) == ("notify", LOCAL["IMAGES_STREAM_ARN"])
-    assert trigger.starting_position == "TRIM_HORIZON"
+    assert [trigger.name for trigger in triggers] == ["notify", "index_image"]
+    assert {trigger.stream_arn for trigger in triggers} == {LOCAL["IMAGES_STREAM_ARN"]}
+    assert {trigger.starting_position for trigger in triggers} == {"TRIM_HORIZON"}
 
 
 def test_a_handler_is_a_line_in_a_table_of_contents() -> None:

@@ -25,8 +25,8 @@ from tests.receivers import OK, Receiver, answer, receiver
 from tests.scripted_rekognition import ScriptedRekognition
 
 UPLOAD = Upload()
-CALLS = [  # notify's two, and deliver_callback's six
-    pytest.param(number, marks=[] if number in (0, 4) else pytest.mark.search) for number in range(8)
+CALLS = [  # notify's two, index_image's three, and deliver_callback's six
+    pytest.param(number, marks=[] if number in (0, 3, 7) else pytest.mark.search) for number in range(11)
 ]
 HOUR = timedelta(hours=1)
 

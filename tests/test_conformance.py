@@ -56,6 +56,7 @@ def closed(
     monkeypatch.setattr(endpoint, "on_object_event", tell)
     for key in KEYS:
         s3.put_object(Bucket=services.settings.images_bucket, Key=key, Body=picture("Dog 90", "Car 80"))
+        services.indexing.update(key)
     return api.bearing(services.tokens.create("a stranger", Scope, timedelta(days=1)))
 
 
@@ -158,6 +159,8 @@ def test_a_generated_client_does_the_whole_loop(client: Any) -> None:
     image = call(client, "images", "get_image", expected.image_id)
     label = call(client, "images", "get_image_label", expected.image_id, "dog")
     showing = call(client, "labels", "list_images_with_label", "dog", min_confidence=85.5)
+    found = call(client, "search", "search_images", label=["dog"], not_=["cat"], limit=1)
+    names = call(client, "labels", "list_labels", prefix="d")
     page = call(client, "images", "list_images", limit=1)
     rest = call(client, "images", "list_images", cursor=page.next_cursor)
     relabelled = call(client, "images", "relabel_image", expected.image_id)
@@ -168,6 +171,8 @@ def test_a_generated_client_does_the_whole_loop(client: Any) -> None:
     assert put.status_code == 200
     assert (image.status, [each.name for each in image.labels]) == ("labelled", ["Dog"])
     assert (label.name, label.confidence, label.image_id) == ("Dog", 90, expected.image_id)
+    assert [(match.asked, match.because) for match in found.items[0].matched] == [("dog", "name")]
+    assert [(name.name, name.count) for name in names.items] == [("Dog", 3)]
     assert expected.image_id in [each.image_id for each in showing.items]
     assert {each.source_file for each in [*page.items, *rest.items]} == {*KEYS, expected.source_file}
     assert relabelled.image_id == deleted.image_id == expected.image_id

@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib import contract, model
 from chalicelib.contract import ABOUT, OPERATIONS, WORDS, ImageLabel, Operation, Summary
+from chalicelib.document import Match
 
 QUERIES = sorted(
     {operation.query for operation in OPERATIONS.values()} - {contract.Nothing},
@@ -25,6 +26,7 @@ def test_every_route_has_its_operation_and_no_other_has(app_module: ModuleType) 
         pytest.param(contract.Image, model.Image, [], id="image"),
         pytest.param(Summary, model.Summary, ["thumbnail_url"], id="summary"),
         pytest.param(ImageLabel, model.Label, [], id="label"),
+        pytest.param(contract.Hit, model.Summary, ["thumbnail_url", "matched"], id="hit"),
     ],
 )
 def test_an_answer_says_all_that_the_model_knows(
@@ -38,7 +40,17 @@ def test_an_answer_says_all_that_the_model_knows(
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.__name__)
 def test_each_parameter_has_words_for_what_it_must_be(query: type[msgspec.Struct]) -> None:
-    assert set(query.__struct_fields__) <= set(WORDS)
+    assert set(query.__struct_encode_fields__) <= set(WORDS)
+
+
+def test_a_match_says_all_that_is_known_of_it() -> None:
+    assert [*contract.Match.__struct_fields__] == [field.name for field in fields(Match)]
+
+
+def test_only_what_has_a_list_of_values_may_be_repeated() -> None:
+    repeatable = {query.__name__: contract.repeatable(query) for query in QUERIES}
+
+    assert {name: names for name, names in repeatable.items() if names} == {"SearchQuery": {"label", "not"}}
 
 
 def test_no_removed_image_is_ever_answered() -> None:
@@ -50,7 +62,7 @@ def test_what_is_described_is_there() -> None:
     members = {
         name
         for operation in OPERATIONS.values()
-        for kind in (operation.answer, contract.Summary)
+        for kind in (operation.answer, contract.Hit, contract.Match)
         for name in getattr(kind, "__struct_fields__", ())
     }
 

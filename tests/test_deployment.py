@@ -31,7 +31,7 @@ pytestmark = pytest.mark.real_packages
 
 STAGE = "proof"
 AUTHORIZER = f"image-labeller-{STAGE}-api_token"
-BESIDE_THE_PICTURES = ("notify", "deliver_callback", "recover")
+BESIDE_THE_PICTURES = ("notify", "index_image", "deliver_callback", "recover")
 QUEUED_LABELLER = f"image-labeller-{STAGE}-label_queued_image"
 # The one setting that a laptop's stand-in for AWS needs beyond its address.
 STAND_IN = {"AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}
@@ -188,13 +188,15 @@ def test_the_queue_is_polled_by_the_one_function_that_answers_for_each_message(
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_the_stream_is_read_by_the_one_function_that_tells_of_answers(
+def test_the_stream_is_read_by_who_tells_of_answers_and_by_who_indexes_them(
     stage: DeployedStage, outputs: dict[str, str]
 ) -> None:
-    [mapping] = [each for each in stage.mappings if each["EventSourceArn"] == outputs["ImagesStreamArn"]]
+    mappings = [each for each in stage.mappings if each["EventSourceArn"] == outputs["ImagesStreamArn"]]
 
-    assert mapping["FunctionArn"].endswith(f":function:image-labeller-{STAGE}-notify")
-    assert {name: mapping[name] for name in of_stream(outputs)} == of_stream(outputs)
+    readers = sorted(mapping["FunctionArn"].rpartition("-")[2] for mapping in mappings)
+    assert readers == ["index_image", "notify"]
+    for mapping in mappings:
+        assert {name: mapping[name] for name in of_stream(outputs)} == of_stream(outputs)
 
 
 def test_callbacks_are_delivered_one_by_one(stage: DeployedStage, outputs: dict[str, str]) -> None:
@@ -373,12 +375,15 @@ def test_what_was_deployed_labels_a_picture_by_itself(
     )
     assert (relabelled, told) == (202, {"batchItemFailures": []})
 
-    notify, deliver, recover = (f"image-labeller-{STAGE}-{name}" for name in BESIDE_THE_PICTURES)
-    told = stage.invoke(notify, folders[notify], changes(outputs["ImagesStreamArn"]), **on_lambda)
+    *readers, deliver, recover = (f"image-labeller-{STAGE}-{name}" for name in BESIDE_THE_PICTURES)
+    told = [
+        stage.invoke(reader, folders[reader], changes(outputs["ImagesStreamArn"]), **on_lambda)
+        for reader in readers
+    ]
     errand = {"body": json.dumps({"source_file": "nobody's", "event_id": "evt_0"}), "receiptHandle": "handle"}
     stage.invoke(deliver, folders[deliver], {"Records": [errand]}, **on_lambda)
     stage.invoke(recover, folders[recover], SCHEDULED, **on_lambda)
-    assert told == {"batchItemFailures": []}
+    assert told == 2 * [{"batchItemFailures": []}]
 
 
 def test_the_code_on_aws_is_the_package_that_was_checked(project: Project, stage: DeployedStage) -> None:

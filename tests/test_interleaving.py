@@ -13,18 +13,23 @@ from typing import Any
 import pytest
 
 from chalicelib.errors import AccessLost
+from chalicelib.model import Label
 from chalicelib.rows import read_claim
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint
+from tests.answered import Answered
 from tests.catalogue import Catalogue
 from tests.direct import short_circuit
 from tests.pictures import picture
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
+from tests.search_index import expected, indexed, rows_of, table_of
 
 PREEMPTIONS, EXHAUSTIVE_PREEMPTIONS = 1, 3  # at most: few bugs need more to show
 
 OPERATIONS = (LABELS, MODERATION, TEXT)
+DOG = Label("Dog", 98.1, (), ("Animal", "Pet"), ("Canine",))
+CAT = Label("Cat", 88.0, (), ("Animal", "Pet"))
 
 Step = Callable[[Catalogue, str], object]
 current: ContextVar["Strand"] = ContextVar("current")
@@ -51,6 +56,10 @@ class Strand:
         self.worker.wait()
 
 
+def label(services: Services, key: str) -> object:
+    return services.labelling.label(key)
+
+
 @dataclass(eq=False)
 class Worker:
     """One delivery of an event, which stops before each of its AWS calls until it is let go on.
@@ -61,6 +70,7 @@ class Worker:
     services: Services
     key: str
     before: Callable[[], object] = lambda: None
+    act: Callable[[Services, str], object] = label
     may_fail: tuple[type[Exception], ...] = ()
     failure: BaseException | None = None
     stopped: list[Strand] = field(default_factory=list)
@@ -94,7 +104,7 @@ class Worker:
         try:
             self.before()
             with suppress(*self.may_fail):
-                self.services.labelling.label(self.key)
+                self.act(self.services, self.key)
         except BaseException as failure:  # noqa: BLE001 - told by take_turns
             self.failure = failure
         finally:
@@ -318,6 +328,54 @@ def test_no_interleaving_forgets_that_another_answer_is_wanted_or_asks_twice_for
         assert not read_claim(catalogue.rows(key)["image"]).is_wanted_anew, choices
 
     assert set(rekognition.calls.values()) == {2}
+
+
+def index(services: Services, key: str) -> None:
+    services.indexing.update(key)
+
+
+MANY = tuple(Label(f"Label {number}", 90, (), (f"Parent {number}",)) for number in range(30))
+CHANGES: dict[str, tuple[Callable[[Answered, str], object], ...]] = {
+    "a new answer": (
+        lambda answered, key: answered.label(key, DOG),
+        lambda answered, key: answered.label(key, CAT),
+    ),
+    "its removal": (
+        lambda answered, key: answered.label(key, DOG),
+        lambda answered, key: answered.remove(key),
+    ),
+    "much that changes": (
+        lambda answered, key: answered.label(key, *MANY),
+        lambda answered, key: answered.label(key, DOG),
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "then"), CHANGES.values(), ids=CHANGES)
+def test_no_interleaving_leaves_the_index_behind_the_table(
+    first: Callable[[Answered, str], object],
+    then: Callable[[Answered, str], object],
+    two: tuple[Services, Services],
+    services: Services,
+    preemptions: int,
+) -> None:
+    answered, terms = Answered(services.store), services.settings.terms_table
+    runs = 0
+
+    def start(key: str) -> list[Worker]:
+        first(answered, key)
+        one, other = two
+        return [
+            Worker(one, key, act=index),
+            Worker(other, key, before=lambda: then(answered, key), act=index),
+        ]
+
+    for key, choices in interleavings(start, preemptions):
+        assert indexed(rows_of(terms)) == expected([answered.image(key)]), choices
+        table_of(terms).items.clear()
+        runs += 1
+
+    assert runs > 20
 
 
 # With all detectors, whose calls take part one by one

@@ -125,6 +125,8 @@ def test_what_any_route_may_answer_is_said_of_every_route(document: dict[str, An
         ("POST", "/images/{image_id}/deliveries/{delivery_id}/replay"): {"202", "415", *of_images, *common},
         ("GET", "/images/{image_id}/labels/{label}"): {"200", *of_images, *common},
         ("GET", "/labels/{label}/images"): {"200", "401", "403", *common},
+        ("GET", "/labels"): {"200", "401", "403", *common},
+        ("GET", "/search"): {"200", "401", "403", *common},
     }
 
 

@@ -57,7 +57,7 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
 
     _ = services.uploads
 
-    made = {"session", "s3", "bucket", "dynamodb", "store", "callback_rules", "uploads"}
+    made = {"session", "s3", "bucket", "dynamodb", "deny_list", "store", "callback_rules", "uploads"}
     assert set(vars(services)) == {"settings", *made}
 
 

@@ -48,6 +48,8 @@ REQUESTS = [
     ),
     ("GET", "/images/{image_id}/labels/{label}", f"/images/{KEY}/labels/dog", b""),
     ("GET", "/labels/{label}/images", "/labels/dog/images", b""),
+    ("GET", "/labels", "/labels", b""),
+    ("GET", "/search", "/search?label=dog&text=ta*", b""),
 ]
 # These ask AWS for nothing.
 ALONE = {("GET", "/health"), ("GET", "/docs"), ("GET", "/openapi.json")}

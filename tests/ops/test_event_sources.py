@@ -120,6 +120,14 @@ def test_a_stream_s_mapping_is_told_only_what_differs(
     assert sources.finish() == ["notify: set MaximumRetryAttempts"]
 
 
+def test_every_reader_of_a_stream_is_told(aws: Stubber, sources: EventSources, note: Note) -> None:
+    note("index_image", "dynamodb-event-source", "dynamodb_event", event_uuid=UUID)
+    aws.add_response("get_event_source_mapping", {"State": "Enabled"}, {"UUID": UUID})
+    aws.add_response("update_event_source_mapping", {}, {"UUID": UUID, **of_stream(OUTPUTS)})
+
+    assert sources.finish() == [f"index_image: set {', '.join(sorted(of_stream(OUTPUTS)))}"]
+
+
 def test_a_mapping_that_says_all_is_left_alone(aws: Stubber, sources: EventSources, queue: None) -> None:
     there: dict[str, Any] = {**of_queue(OUTPUTS), "State": "Disabled", "BatchSize": 1}
     aws.add_response("get_event_source_mapping", there, {"UUID": UUID})

@@ -173,6 +173,13 @@ class Deployment:
         self.deliver()
         self.app.notify(changes(settings.images_stream_arn), context())
 
+    def index(self) -> None:
+        """What is new, another answer, and what is gone."""
+        for labels in (("Dog 90",), ("Cat 90",)):
+            self.put("dog.png", picture(*labels))
+            self.deliver()
+            self.app.index_image(changes(self.services.settings.images_stream_arn), context())
+
     def give_up(self) -> None:
         later = replace(self.services.delivery, now=lambda: self.services.now() + LONGEST)
         vars(self.services)["delivery"] = later
@@ -195,6 +202,8 @@ class Deployment:
         self.api.get("images", image_id("dog.png"))
         self.api.get("images", image_id("dog.png"), "labels", "dog")
         self.api.get("labels", "dog", "images")
+        self.api.get("labels")
+        self.api.get("search", label="dog", text="ta*")
 
     def delete(self) -> None:
         self.put("unlabelled.png", picture("Dog 90"))
@@ -277,6 +286,7 @@ def used(deployment: Deployment, services: Services, app_module: ModuleType, gua
         deployment.fail()
         deployment.recover()
         deployment.call_back()
+        deployment.index()
         deployment.ask()
         deployment.delete()
     return {name: recorded[name] | implied(app, name, values) for name in functions(app)}

@@ -237,7 +237,7 @@ class Record:
 
     seed: int
     lost: dict[str, Any]  # the table does not say what the bucket does, and no message waits for anybody
-    astray: dict[str, Any]  # the label rows are not those of the image row
+    astray: dict[str, Any]  # the label rows are not those of the image row, or search finds something else
     unhealed: dict[str, Any]  # and remains so after a redrive
     wasteful: dict[Any, int]  # called more often than what went wrong explains
     overspent: dict[str, int]  # days on which more pictures were asked about than may be
@@ -333,7 +333,9 @@ def _out_of_sight(life: Life) -> dict[str, Any]:
 
 
 def _astray(stage: Stage) -> dict[str, Any]:
-    return {key: said for key, said in stage.said().items() if said[2] != said[3]}
+    there, ought = stage.index()
+    unlike = {} if there == ought else {"index": (there, ought)}
+    return {key: said for key, said in stage.said().items() if said[2] != said[3]} | unlike
 
 
 def _wasteful(stage: Stage, wishes: int) -> dict[Any, int]:

@@ -26,11 +26,12 @@ from chalicelib.callback_url import CallbackRules
 from chalicelib.exchange import Exchange
 from chalicelib.notifications import keys_of
 from chalicelib.queue import queue_name
-from chalicelib.rows import unmarshal
+from chalicelib.rows import read_image, unmarshal
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.slow_path import SlowPath
 from chalicelib.store import Store
+from chalicelib.terms import Terms
 from local_cloud import moto_patches, resources
 from local_cloud.clock import ManualClock
 from local_cloud.cloud import PROJECT, mappings_of
@@ -47,6 +48,7 @@ from tests.reliability.haste import hastened, straight_to_moto
 from tests.reliability.post import Post
 from tests.reliability.troubles import Troubles
 from tests.scripted_rekognition import ScriptedRekognition
+from tests.search_index import Index, expected, indexed, rows_of
 
 PAUSE = 0.2  # seconds that whoever backs off waits, since chance would not repeat
 NAME = "reliable"
@@ -79,6 +81,10 @@ class ServicesOnClock(Services):
     @cached_property
     def store(self) -> Store:
         return Store(self.dynamodb, self.settings.images_table, self.pause)
+
+    @cached_property
+    def terms(self) -> Terms:
+        return Terms(self.dynamodb, self.settings.terms_table, self.pause)
 
     @cached_property
     def slow_path(self) -> SlowPath:
@@ -285,6 +291,11 @@ class Stage:
         if not any(version in asked for asked in self.days.values()):
             self.days.setdefault(self.clock.now().date(), set()).add(version)
 
+    def index(self) -> tuple[Index, Index]:
+        """What search is made of, and what it ought to be."""
+        rows = (row for row in self._rows() if row["entry"] == "image" and row["status"] != "removed")
+        return indexed(rows_of(self.services.settings.terms_table)), expected(map(read_image, rows))
+
     def _rows(self) -> list[dict[str, Any]]:
         """From moto's own store: a Scan takes as long as a picture."""
         items = self._table(self.services.settings.images_table).all_items()
@@ -321,7 +332,8 @@ class Stage:
         )
 
     def _empty(self) -> None:
-        for table in (self.services.settings.images_table, self.services.settings.state_table):
+        settings = self.services.settings
+        for table in (settings.images_table, settings.terms_table, settings.state_table):
             self._table(table).items.clear()
             if shard := self._table(table).stream_shard:
                 shard.items.clear()
