@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from chalicelib.tokens import Scope, Tokens
-from ops import finishing, listening, package_report, provision, redrive, removal, tokens
+from ops import finishing, listening, package_report, provision, redrive, reindexing, removal, tokens
 from ops.account import Account
 from ops.lambda_runtime import ARCHITECTURES
 from ops.overview import Overview
@@ -147,6 +147,13 @@ def status(stage: Stage) -> None:
 def try_again(stage: Stage, queue: str) -> None:
     """Put what ended in a dead-letter queue back on its queue."""
     redrive.run(stage, queue, console)
+
+
+@commands.command()
+@for_stage
+def reindex(stage: Stage) -> None:
+    """Bring what search finds in line with all pictures."""
+    reindexing.run(stage, console)
 
 
 @commands.command()

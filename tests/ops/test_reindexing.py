@@ -1,0 +1,90 @@
+from typing import Any
+
+import boto3
+import pytest
+
+from chalicelib.indexing import ROUNDS
+from chalicelib.model import Label
+from chalicelib.rows import image_key, marshal
+from chalicelib.store import Store
+from ops import reindexing
+from ops.account import Account
+from ops.problems import Problem
+from ops.stage import Stage
+from tests.answered import Answered
+from tests.faults import cancelled, plan
+from tests.ops.conftest import Operator, Screen
+from tests.search_index import expected, indexed, rows_of
+
+DOG, CAT = Label("Dog", 98.1, (), ("Animal",), ("Canine",)), Label("Cat", 88, (), ("Animal",))
+KEYS = [f"{number}.png" for number in range(7)]
+
+
+@pytest.fixture
+def answered(resources: object, stage: Stage, session: boto3.Session) -> Answered:
+    answered = Answered(Store(session.client("dynamodb"), stage.tables[0]))
+    for number, key in enumerate(KEYS):
+        answered.label(key, DOG, *([CAT] if number % 2 else []), text="taxi")
+    answered.begin(KEYS[1])
+    answered.quarantine(KEYS[2])
+    answered.fail(KEYS[3])
+    return answered
+
+
+def terms(stage: Stage) -> list[dict[str, Any]]:
+    return rows_of(stage.tables[1])
+
+
+def of_all(answered: Answered) -> Any:
+    return expected(answered.image(key) for key in KEYS)
+
+
+def test_a_stage_that_is_older_than_search_is_indexed_once(
+    answered: Answered, stage: Stage, operate: Operator
+) -> None:
+    first = operate("reindex", "--stage", stage.name)
+    then = terms(stage)
+    again = operate("reindex", "--stage", stage.name)
+
+    assert indexed(then) == of_all(answered)
+    assert terms(stage) == then
+    told = "What search finds is as the pictures are: 7 were looked at."
+    assert [result.stdout.splitlines()[-1] for result in (first, again)] == [told, told]
+
+
+def test_what_the_stream_has_not_told_of_is_made_up_for(
+    answered: Answered,
+    stage: Stage,
+    session: boto3.Session,
+    screen: Screen,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ops.reindexing.PAGE", 2)
+    reindexing.run(stage, screen)
+    answered.label(KEYS[0], CAT)
+    answered.remove(KEYS[4])
+    key: Any = marshal(image_key(KEYS[5]))
+    session.client("dynamodb").delete_item(TableName=stage.tables[0], Key=key)
+
+    reindexing.run(stage, screen)
+
+    assert indexed(terms(stage)) == of_all(answered)
+    assert screen.lines[-1] == "What search finds is as the pictures are: 7 were looked at."
+
+
+def test_what_others_index_meanwhile_is_left_to_them(
+    answered: Answered, stage: Stage, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = boto3.Session()
+    plan(session.events, "dynamodb.TransactWriteItems", *[cancelled("ConditionalCheckFailed")] * ROUNDS * 2)
+    monkeypatch.setattr("ops.reindexing.AT_ONCE", 1)
+    monkeypatch.setattr("ops.reindexing.Account", lambda: Account(session))
+
+    reindexing.run(stage, screen)
+
+    assert 0 < len(indexed(terms(stage)).postings) < len(of_all(answered).postings)
+
+
+def test_a_stage_without_tables_is_a_problem(stage: Stage, screen: Screen) -> None:
+    with pytest.raises(Problem, match=f"There is no table {stage.tables[0]}"):
+        reindexing.run(stage, screen)
