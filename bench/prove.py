@@ -1,8 +1,9 @@
-"""Storms, and thousands of lives in which anything goes wrong; nothing may be lost: `python -m bench.prove`.
+"""Storms, receivers that hang, and thousands of lives in which anything goes wrong: `python -m bench.prove`.
 
-A storm is ten times as many pictures as Rekognition takes, for ten minutes. A life has twenty pictures and
-more versions, on the app's own functions over the laptop's AWS. What happens in it follows from its seed, so
-`python -m bench.prove --seed 17` is that one again.
+A storm is ten times as many pictures as Rekognition takes, for ten minutes; it may use up no message's
+receives. Of the hosts that are called back one in a hundred hangs, and may not delay the others. In a life
+nothing may be lost: it has twenty pictures and more versions, on the app's own functions over the laptop's
+AWS. What happens in it follows from its seed, so `python -m bench.prove --seed 17` is that one again.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from rich import print as show
 from rich.progress import track
 from rich.table import Table
 
+from tests.reliability.fairness import Times, Traffic, delivered
 from tests.reliability.life import Record, examined
 from tests.reliability.stage import Stage, open_stage
 from tests.reliability.storm import Aftermath, Storm, simulated
@@ -29,6 +31,14 @@ STORMS = {
     "50 calls a second, 80 at once, for a minute": Storm(quota=50, concurrency=80, rain=60),
 }
 IMPATIENT = Storm(concurrency=15, is_patient=False)
+# With as many hosts, of which none hangs and of which one in a hundred does.
+TRAFFIC = {
+    "8 a second to 200 hosts": (Traffic(hanging=0), Traffic(hanging=2)),
+    "4 a second to 1,000 hosts": (
+        Traffic(hosts=1000, hanging=0, rate=4),
+        Traffic(hosts=1000, hanging=10, rate=4),
+    ),
+}
 RUNS, CALM_RUNS = 3000, 300
 stages: list[Stage] = []  # of this process
 until_the_end = ExitStack()
@@ -64,6 +74,28 @@ def storms(processes: int) -> int:
         aftermaths = dict(zip(named, pool.map(simulated, named.values()), strict=True))
     show(storm_table(aftermaths))
     return sum(not aftermaths[name].is_fine for name in STORMS)
+
+
+def fairness_table(times: Mapping[str, tuple[Times, Times]]) -> Table:
+    table = Table("an hour of callbacks", "", "99 of 100 take", "if 1 of 100 hosts hangs", "missing")
+    for name, (without, beside) in times.items():
+        seconds = without.percentile(99), beside.percentile(99)
+        missing = without.missing + beside.missing
+        shown = f"{seconds[0]:.3f} s", f"{seconds[1]:.3f} s"
+        table.add_row(name, f"{seconds[1] / seconds[0]:.2f} times", *shown, str(missing))
+    return table
+
+
+def fairness(processes: int) -> int:
+    """Delivers callbacks, and tells in how much of the traffic those that hang delayed the others."""
+    with ProcessPoolExecutor(processes) as pool:
+        every = list(pool.map(delivered, (traffic for pair in TRAFFIC.values() for traffic in pair)))
+    times = dict(zip(TRAFFIC, zip(every[::2], every[1::2], strict=True), strict=True))
+    show(fairness_table(times))
+    return sum(
+        without.missing + beside.missing > 0 or beside.percentile(99) > 1.1 * without.percentile(99)
+        for without, beside in times.values()
+    )
 
 
 def table_of(wild: list[Record], calm: list[Record]) -> Table:
@@ -115,11 +147,12 @@ def main() -> int:
     parser.add_argument("--calm-runs", type=int, default=CALM_RUNS)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="only this life")
-    parser.add_argument("--storms", action="store_true", help="only these")
+    parser.add_argument("--only", choices=("storms", "fairness", "lives"), help="and not the others")
     arguments = parser.parse_args()
-    failures = 0 if arguments.seed else storms(arguments.processes)
-    if not arguments.storms:
-        failures += lives(arguments)
+    only = arguments.only or (None if arguments.seed is None else "lives")
+    failures = storms(arguments.processes) if only in (None, "storms") else 0
+    failures += fairness(arguments.processes) if only in (None, "fairness") else 0
+    failures += lives(arguments) if only in (None, "lives") else 0
     return 1 if failures else 0
 
 

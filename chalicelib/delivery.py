@@ -111,7 +111,7 @@ class Delivery:
 
     def _remember(self, callback: Callback, standing: Standing, attempt: Attempt) -> None:
         if attempt.timed_out:
-            self._recall(lambda: self.receivers.timed_out(callback.host, self.now()), None)
+            self._recall(lambda: self.receivers.timed_out(standing, self.now()), None)
         else:
             self._recall(lambda: self.receivers.answered(standing), None)
         if attempt.kind is Kind.GONE:

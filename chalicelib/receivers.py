@@ -13,8 +13,10 @@ from chalicelib.aws_errors import DYNAMODB, error_code, translated
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TIMEOUTS = 5  # in a row, after which a host is put off
-PAUSE = timedelta(minutes=1)
+TIMEOUTS = 2  # in a row, after which a host is put off
+# At first, and then twice as long with each time-out. Who comes to a host that hangs stands in the way of all
+# others for as long as an attempt takes, and of a thousand hosts there may be ten.
+PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)
 MEMORY = timedelta(days=1)  # of time-outs
 GONE_LIFE = timedelta(days=30)
 
@@ -31,6 +33,12 @@ class Standing:
     def hangs(self) -> bool:
         return self.timeouts >= TIMEOUTS
 
+    @property
+    def pause(self) -> timedelta:
+        """After one time-out more."""
+        doublings = min(max(self.timeouts + 1 - TIMEOUTS, 0), 10)
+        return min(PAUSE * (1 << doublings), LONGEST_PAUSE)
+
 
 class Receivers:
     """Every method raises AccessLost, Throttled or ServiceFailed when DynamoDB gives no answer."""
@@ -46,19 +54,20 @@ class Receivers:
         return Standing(host, int(row["timeouts"]), float(row["paused_until"]))
 
     def admits(self, standing: Standing, now: datetime) -> bool:
-        """Whether to try a host: one that hangs is tried by one at a time, and once a minute."""
+        """Whether to try a host: one that hangs is tried by one at a time, and more and more seldom."""
         if not standing.hangs:
             return True
         if now.timestamp() < standing.paused_until:
             return False
         return self._take_turn(standing, now)
 
-    def timed_out(self, host: str, now: datetime) -> None:
+    def timed_out(self, standing: Standing, now: datetime) -> None:
+        values = {":until": (now + standing.pause).timestamp(), ":end": _end(now, MEMORY), ":one": 1}
         update = {
             "UpdateExpression": "SET paused_until = :until, expires_at = :end ADD timeouts :one",
-            "ExpressionAttributeValues": rows.marshal({**_pause(now), ":end": _end(now, MEMORY), ":one": 1}),
+            "ExpressionAttributeValues": rows.marshal(values),
         }
-        self._update(_host(host), update)
+        self._update(_host(standing.host), update)
 
     def answered(self, standing: Standing) -> None:
         """Whatever it was: the next time-out is the first of a row."""
@@ -84,7 +93,9 @@ class Receivers:
         update = {
             "UpdateExpression": "SET paused_until = :until",
             "ConditionExpression": "paused_until = :read",
-            "ExpressionAttributeValues": rows.marshal({**_pause(now), ":read": standing.paused_until}),
+            "ExpressionAttributeValues": rows.marshal(
+                {":until": (now + PAUSE).timestamp(), ":read": standing.paused_until}
+            ),
         }
         try:
             self._update(_host(standing.host), update)
@@ -110,10 +121,6 @@ def _host(host: str) -> dict[str, str]:
 
 def _url(url: str) -> dict[str, str]:
     return {"name": "gone", "entry": hashlib.sha256(url.encode()).hexdigest()}
-
-
-def _pause(now: datetime) -> dict[str, float]:
-    return {":until": (now + PAUSE).timestamp()}
 
 
 def _end(now: datetime, life: timedelta) -> int:

@@ -8,8 +8,8 @@ Who is throttled on the queue waits for Rekognition in his own time before he le
 While there is a backlog, Lambda would only put another picture in his place, so that each uses its receives
 up in vain, and then lies put off, out of reach of a quota that idles. With three workers for each call a
 second, ten minutes of ten times too many pictures cost one in six of them all its receives (`python -m
-bench.prove --storms`); so it costs none, and no more of Lambda's time. A first try does not wait: there may
-be as many of those at once as there are uploads.
+bench.prove --only storms`); so it costs none, and no more of Lambda's time. A first try does not wait:
+there may be as many of those at once as there are uploads.
 """
 
 import time

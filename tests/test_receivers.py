@@ -33,7 +33,7 @@ def receivers(client: "DynamoDBClient", settings: Settings) -> Receivers:
 
 def time_out(receivers: Receivers, times: int, now: datetime = NOW) -> None:
     for _ in range(times):
-        receivers.timed_out(HOST, now)
+        receivers.timed_out(receivers.standing(HOST, now), now)
 
 
 def admits(receivers: Receivers, now: datetime, host: str = HOST) -> bool:
@@ -45,7 +45,7 @@ def test_who_is_unknown_is_admitted(receivers: Receivers) -> None:
     assert admits(receivers, NOW)
 
 
-def test_who_times_out_five_times_in_a_row_is_put_off_for_a_minute(receivers: Receivers) -> None:
+def test_who_times_out_again_and_again_is_put_off_for_a_minute(receivers: Receivers) -> None:
     time_out(receivers, TIMEOUTS - 1)
     before = admits(receivers, NOW)
     time_out(receivers, 1)
@@ -68,14 +68,23 @@ def test_then_one_at_a_time_may_try(receivers: Receivers) -> None:
     assert admits(receivers, later + PAUSE)
 
 
-def test_one_more_time_out_puts_off_for_another_minute(receivers: Receivers) -> None:
+@pytest.mark.parametrize(("more", "pauses"), [(1, 2), (2, 4), (3, 8), (4, 15), (5, 15), (3000, 15)])
+def test_each_further_time_out_puts_off_for_twice_as_long_up_to_a_quarter_of_an_hour(
+    more: int, pauses: int
+) -> None:
+    standing = Standing(HOST, TIMEOUTS + more - 1)
+
+    assert standing.pause == pauses * PAUSE
+
+
+def test_who_times_out_at_his_turn_is_put_off_from_then_on(receivers: Receivers) -> None:
     time_out(receivers, TIMEOUTS)
     later = NOW + PAUSE
     assert admits(receivers, later)
     time_out(receivers, 1, later + 15 * SECOND)
 
-    assert not admits(receivers, later + PAUSE)
-    assert admits(receivers, later + 15 * SECOND + PAUSE)
+    assert not admits(receivers, later + 2 * PAUSE)
+    assert admits(receivers, later + 15 * SECOND + 2 * PAUSE)
 
 
 def test_an_answer_ends_the_row_of_time_outs(receivers: Receivers) -> None:
@@ -143,7 +152,7 @@ def test_a_url_is_not_to_be_read_in_the_table(
     [
         lambda receivers: receivers.standing(HOST, NOW),
         lambda receivers: receivers.admits(Standing(HOST, TIMEOUTS), NOW),
-        lambda receivers: receivers.timed_out(HOST, NOW),
+        lambda receivers: receivers.timed_out(Standing(HOST), NOW),
         lambda receivers: receivers.answered(Standing(HOST, 1)),
         lambda receivers: receivers.is_gone(URL, NOW),
         lambda receivers: receivers.note_gone(URL, NOW),

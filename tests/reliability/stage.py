@@ -24,6 +24,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from chalicelib.announcement import TYPES, event_id
 from chalicelib.callback_url import CallbackRules
 from chalicelib.exchange import Exchange
+from chalicelib.indexing import Indexing
 from chalicelib.notifications import keys_of
 from chalicelib.queue import queue_name
 from chalicelib.rows import read_image, unmarshal
@@ -85,6 +86,10 @@ class ServicesOnClock(Services):
     @cached_property
     def terms(self) -> Terms:
         return Terms(self.dynamodb, self.settings.terms_table, self.pause)
+
+    @cached_property
+    def indexing(self) -> Indexing:
+        return replace(super().indexing, store=self.store)
 
     @cached_property
     def slow_path(self) -> SlowPath:

@@ -1,0 +1,22 @@
+"""One receiver in a hundred hangs, and the others do not notice; `make prove` has an hour of it."""
+
+from tests.reliability.fairness import Traffic, delivered
+
+SHORT, LONG = 600.0, 1800.0  # seconds
+
+
+def test_who_hangs_delays_nobody_else(exhaustive: bool) -> None:
+    seconds = LONG if exhaustive else SHORT
+
+    without = delivered(Traffic(hanging=0, rate=5, seconds=seconds))
+    beside = delivered(Traffic(hanging=2, rate=5, seconds=seconds))
+
+    assert (without.missing, beside.missing) == (0, 0)
+    assert beside.percentile(99) <= 1.1 * without.percentile(99)
+
+
+def test_if_nobody_remembered_who_hangs_the_others_would_wait() -> None:
+    without = delivered(Traffic(hanging=0, rate=5, seconds=SHORT / 2))
+    beside = delivered(Traffic(hanging=2, rate=5, seconds=SHORT / 2, remembers=False))
+
+    assert beside.percentile(99) > 2 * without.percentile(99)
