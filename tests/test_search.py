@@ -321,7 +321,7 @@ questions = st.tuples(
 
 def examples(exhaustive: bool) -> settings:
     return settings(
-        max_examples=1000 if exhaustive else 15,
+        max_examples=150 if exhaustive else 15,
         derandomize=not exhaustive,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
