@@ -322,7 +322,7 @@ questions = st.tuples(
 def examples(exhaustive: bool) -> settings:
     return settings(
         max_examples=150 if exhaustive else 15,
-        derandomize=not exhaustive,
+        derandomize=True,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
