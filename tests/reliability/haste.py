@@ -29,6 +29,7 @@ from moto.sqs.responses import SQSResponse
 
 from local_cloud.endpoint import Endpoint
 from local_cloud.moto_patches import STATE
+from local_cloud.streams import StreamPoller, record_of
 from tests.direct import response, straight_to
 from tests.interception import Call, Layer
 
@@ -49,6 +50,8 @@ def hastened() -> Iterator[None]:
         patch.setattr(DynamoType, "__deepcopy__", _copy)
         patch.setattr(Item, "project", _projecting(Item.project))
         patch.setattr(botocore.utils, "get_tzinfo_options", lambda: (lambda: UTC,))
+        patch.setattr(StreamPoller, "_shard_ids", lambda poller: [_shard(poller).id])
+        patch.setattr(StreamPoller, "_read", _read)
         # Nobody here verifies a signature.
         patch.setattr(SigV4Auth, "canonical_request", lambda *_: "")
         patch.setattr(SigV4Auth, "signature", lambda *_: "0" * 64)
@@ -106,6 +109,24 @@ def _is_missing(get: Any) -> bool:
 
 NOTHING: dict[str, Callable[[Any], bool]] = {"Query": _is_nowhere, "GetItem": _is_missing}
 NOTHING_FOUND = {"Query": b'{"Count": 0, "Items": [], "ScannedCount": 0}', "GetItem": b"{}"}
+
+
+def _shard(poller: Any) -> Any:
+    return _table(poller._config.stream_arn.split("/")[1]).stream_shard
+
+
+def _read(poller: Any, _: str, checkpoint: str | None, limit: int) -> list[Any]:
+    """The stream's records, from moto's own store."""
+    shard = _shard(poller)
+    start = int(checkpoint) + 1 if checkpoint else shard.starting_sequence_number
+    return [record_of(_dated(record), poller._config.stream_arn) for record in shard.get(start, limit)]
+
+
+def _dated(record: Any) -> Any:
+    """moto's moments are naive."""
+    change = record["dynamodb"]
+    moment = change["ApproximateCreationDateTime"].replace(tzinfo=UTC)
+    return {**record, "dynamodb": {**change, "ApproximateCreationDateTime": moment}}
 
 
 def _table(name: str) -> Any:
