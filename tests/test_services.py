@@ -8,6 +8,7 @@ from chalicelib.bucket import DOWNLOAD_SECONDS
 from chalicelib.callback_url import CallbackRules
 from chalicelib.callbacks import LEASE
 from chalicelib.daily_limit import DailyLimit
+from chalicelib.deny_list import DenyList
 from chalicelib.errors import ServiceFailed
 from chalicelib.exchange import LIMITS
 from chalicelib.model import Detector, Recipe, Upload
@@ -77,6 +78,9 @@ def test_a_use_case_makes_what_it_needs_and_no_more(endpoint: object) -> None:
         "quarantining",
         "slow_path",
         "recovery",
+        "terms",
+        "indexing",
+        "search",
     ],
 )
 def test_what_was_made_is_used_again(endpoint: object, name: str) -> None:
@@ -200,6 +204,15 @@ def test_callbacks_follow_the_settings(endpoint: object) -> None:
     assert services.callback_rules == CallbackRules(("b.example.com",))
     assert delivery.callbacks is dispatching.callbacks is services.recovery.dispatching.callbacks
     assert delivery.receivers is dispatching.receivers
+
+
+def test_readers_are_shown_less_than_is_indexed(endpoint: object) -> None:
+    services = Services(replace(SETTINGS, hidden_labels=("Man",)))
+
+    assert services.indexing.terms is services.search.terms is services.terms
+    assert services.store._hidden is services.search.hidden is services.dispatching.deny_list
+    assert services.search.hidden == DenyList(("Man",))
+    assert services.indexing.store._hidden == DenyList()
 
 
 def test_the_function_has_the_time_and_the_memory_that_it_may_take() -> None:
