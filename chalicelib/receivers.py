@@ -13,7 +13,7 @@ from chalicelib.aws_errors import DYNAMODB, error_code, translated
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TIMEOUTS = 2  # in a row, after which a host is put off
+TIMEOUTS = 5  # in a row, after which a host is put off
 # At first, and then twice as long with each time-out. Who comes to a host that hangs stands in the way of all
 # others for as long as an attempt takes, and of a thousand hosts there may be ten.
 PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)

@@ -45,7 +45,7 @@ def test_who_is_unknown_is_admitted(receivers: Receivers) -> None:
     assert admits(receivers, NOW)
 
 
-def test_who_times_out_again_and_again_is_put_off_for_a_minute(receivers: Receivers) -> None:
+def test_who_times_out_five_times_in_a_row_is_put_off_for_a_minute(receivers: Receivers) -> None:
     time_out(receivers, TIMEOUTS - 1)
     before = admits(receivers, NOW)
     time_out(receivers, 1)

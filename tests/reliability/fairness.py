@@ -49,6 +49,7 @@ class Traffic:
     hanging: int = 2  # of them
     rate: float = 8.0  # a second
     seconds: float = 3600.0
+    counted_from: float = 0.0  # seconds; what begins before does not count
     concurrency: int = Settings.callback_concurrency
     remembers: bool = True  # who has hung
 
@@ -256,7 +257,6 @@ def delivered(traffic: Traffic) -> Times:
     machine = Lambda(world, traffic, queue, callbacks, delivery, dispatching, dice)
     with silence():
         machine.run()
-    times = [
-        webhook.arrived[event] - begun for event, begun in machine.begun.items() if event in webhook.arrived
-    ]
-    return Times(tuple(sorted(times)), len(machine.begun) - len(times))
+    counted = {event: begun for event, begun in machine.begun.items() if begun >= traffic.counted_from}
+    times = [webhook.arrived[event] - begun for event, begun in counted.items() if event in webhook.arrived]
+    return Times(tuple(sorted(times)), len(counted) - len(times))
