@@ -77,7 +77,7 @@ def storms(processes: int) -> int:
 
 
 def fairness_table(times: Mapping[str, tuple[Times, Times]]) -> Table:
-    table = Table("an hour of callbacks", "", "99 of 100 take", "if 1 of 100 hosts hangs", "missing")
+    table = Table("six hours of callbacks", "", "99 of 100 take", "if 1 of 100 hosts hangs", "missing")
     for name, (without, beside) in times.items():
         seconds = without.percentile(99), beside.percentile(99)
         missing = without.missing + beside.missing

@@ -48,7 +48,7 @@ class Traffic:
     hosts: int = 200
     hanging: int = 2  # of them
     rate: float = 8.0  # a second
-    seconds: float = 3600.0
+    seconds: float = 6 * 3600.0
     counted_from: float = 0.0  # seconds; what begins before does not count
     concurrency: int = Settings.callback_concurrency
     remembers: bool = True  # who has hung
