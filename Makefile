@@ -34,7 +34,7 @@ check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint,
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile --real-packages --cov --cov-report=term
 
-search: $(VENV)/installed  ## every order of events, interleaving of two workers and moment to die, in full: some minutes
+search: $(VENV)/installed  ## orders of events, interleavings of two workers and moments to die, in full: a quarter of an hour
 	$(BIN)/python -m pytest -n auto --exhaustive tests/test_callback_faults.py tests/test_convergence.py tests/test_interleaving.py tests/test_quarantining.py tests/test_indexing.py tests/test_search.py tests/reliability
 
 fuzz: $(VENV)/installed  ## 10,000 requests to the API, made up from its description: a quarter of an hour
