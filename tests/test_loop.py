@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -215,6 +216,29 @@ def test_it_asks_for_tokens_when_told_to(tmp_path: Path) -> None:
     assert [item["source_file"] for item in shown["items"]] == ["coffee.png"]
     assert "/uploads/" in put_to
     assert (unknown_path.status, unknown_path.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_each_route_answers_what_the_readme_asks(cloud: RunningCloud, aws: Aws) -> None:
+    [block] = re.findall(r"^    api=.*\n((?:    curl .*\n)+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    telling = "curl -s -o /dev/null -w '%{http_code}'"
+    commands = [line.strip().replace("curl", telling) for line in block.splitlines()]
+    aws("s3", "cp", "samples/coffee.png", f"s3://{cloud.bucket}/my/cup.png")
+    labelled(cloud.api, "my/cup.png")
+    variables = {
+        "api": f"http://127.0.0.1:{cloud.api.port}",
+        "id": image_id("my/cup.png"),
+        "next_cursor": cloud.api.get("images", limit="1").body["next_cursor"],
+        "delivery_id": f"evt_{32 * '0'}",
+    }
+    given = "; ".join(f"{name}={value}" for name, value in variables.items())
+
+    answers = {command: _shell(cloud, f"{given}; {command}")[0] for command in commands}
+
+    others = {answer: command for command, answer in answers.items() if answer not in ("200", "201", "202")}
+    assert {answer: command.rpartition("/")[2] for answer, command in others.items()} == {
+        "409": "release",  # it is not in quarantine
+        "404": "replay",  # nobody was told of it
+    }
 
 
 def test_what_is_removed_with_the_command_line_is_gone(cloud: RunningCloud, aws: Aws) -> None:

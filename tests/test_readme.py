@@ -67,6 +67,17 @@ def test_every_route_is_there(app_module: ModuleType) -> None:
     assert described == {f"{method} {route}" for route, methods in routes for method in methods}
 
 
+def test_every_route_is_asked_for_once(app_module: ModuleType) -> None:
+    commands = re.findall(r'^    curl (?:-X (\w+) )?"?\$api(/[^"?\s]*)', README, re.MULTILINE)
+    spelled = (("$id", "{image_id}"), ("$delivery_id", "{delivery_id}"), ("/cup", "/{label}"))
+    asked = {f"{method or 'GET'} {path}" for method, path in commands}
+    for example, name in spelled:
+        asked = {each.replace(example, name) for each in asked}
+
+    routes = app_module.app.routes.items()
+    assert asked == {f"{method} {route}" for route, methods in routes for method in methods}
+
+
 def test_every_scope_is_there() -> None:
     assert [row[0].strip("`") for row in table_under("| scope |")] == list(Scope)
 
