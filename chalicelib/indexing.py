@@ -10,7 +10,7 @@ from chalicelib.errors import Contended
 from chalicelib.store import Store
 from chalicelib.terms import Terms
 
-ROUNDS = 5  # of reading again what others have written meanwhile
+ROUNDS = 6  # of reading what there is; one suffices where there is nothing to do
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,16 @@ class Indexing:
             self.update(row["source_file"])
 
     def update(self, source_file: str) -> None:
-        """Raises Contended if others write again and again what the index has of the picture."""
+        """Ends when there is nothing to do. Raises Contended if others write again and again what the index
+        has of the picture."""
         for _ in range(ROUNDS):
-            # The index first: whoever writes it later, by an older answer, finds it changed.
+            # The index first: whoever writes it by an older answer, after others did, finds it changed. Where
+            # those found nothing to write he does not, and so looks at the picture once more.
             indexed = self.terms.indexed(source_file)
             document = document_of(source_file, self.store.image(source_file, self.now()))
-            if self.terms.write(indexed, document, self.now()):
+            if indexed.says(document):
                 return
+            self.terms.write(indexed, document, self.now())
         raise Contended(f"others index {source_file!r} all the time")
 
 

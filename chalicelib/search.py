@@ -1,6 +1,8 @@
 """Use case: pictures that show this and that but not the other, and the catalogue of what there is."""
 
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,7 +12,9 @@ from chalicelib.model import Summary
 from chalicelib.terms import Catalogued, Terms, first_entry, span_of
 
 MOST_EXAMINED = 1000  # pictures for one request
+MOST_SECONDS = 8.0  # for one request: API Gateway waits for 29, and pictures with many words take their time
 MOST_AT_ONCE = 100
+ENTRY = re.compile(r"([^#]{1,64}#)?\d{6}#[0-9a-f]{32}")  # of a posting
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Place:
     def read(cls, text: str, wanted: Wanted) -> Self | None:
         """None for what no search for that can have come to."""
         number, _, entry = text.partition("#")
+        if not ENTRY.fullmatch(entry):
+            return None
         for each, asked in enumerate(wanted.these):
             if number == str(each) and span_of(asked, wanted.min_confidence).holds(entry):
                 return cls(each, entry)
@@ -64,6 +70,7 @@ NOTHING = Hits((), None)
 class Search:
     terms: Terms
     hidden: DenyList
+    clock: Callable[[], float] = time.monotonic
 
     def find(self, wanted: Wanted, after: Place | None, most: int) -> Hits:
         """At most so many pictures; fewer, too, where many had to be looked at."""
@@ -78,11 +85,12 @@ class Search:
 
     def _hits(self, wanted: Wanted, start: Place, most: int) -> Hits:
         found: list[tuple[Place, Hit]] = []
+        end = self.clock() + MOST_SECONDS
         for number, (place, hit) in enumerate(self._examined(wanted, start, most + 1), 1):
             if hit and len(found) == most:
                 return Hits(tuple(each for _, each in found), found[-1][0])
             found += [(place, hit)] if hit else []
-            if number == MOST_EXAMINED:
+            if number == MOST_EXAMINED or self.clock() > end:
                 return Hits(tuple(each for _, each in found), place)
         return Hits(tuple(each for _, each in found), None)
 
@@ -99,11 +107,21 @@ class Search:
                 yield replace(start, entry=posting.entry), hit
 
     def _hit(self, document: Document, wanted: Wanted) -> Hit | None:
-        shown = replace(document, labels=self.hidden.labels(document.labels))
-        matched = [shown.match(asked, wanted.min_confidence) for asked in wanted.these]
+        shown = self._shown(document)
         if any(shown.match(asked, wanted.min_confidence) for asked in wanted.but_not):
             return None
-        return None if None in matched else Hit(shown.summary, tuple(filter(None, matched)))
+        matched: list[Match] = []
+        for asked in wanted.these:
+            match = shown.match(asked, wanted.min_confidence)
+            if match is None:
+                return None
+            matched.append(match)
+        return Hit(shown.summary, tuple(matched))
+
+    def _shown(self, document: Document) -> Document:
+        """The very same where nothing is hidden: it knows by now what it can be found by."""
+        labels = self.hidden.labels(document.labels)
+        return document if labels == document.labels else replace(document, labels=labels)
 
     def _start(self, wanted: Wanted) -> Place | None:
         """At the rarest; None if there is nothing of it."""

@@ -48,6 +48,12 @@ class Indexed:
     document: Document
     ranks: Mapping[Term, str] = field(default_factory=dict)
     version: str | None = None  # None where there is no row
+    is_whole: bool = True  # or else there are counters that have not been told of the document yet
+
+    def says(self, document: Document) -> bool:
+        """Whether that is what the table has, and nothing is left to do."""
+        is_there = self.version is not None and self.is_whole
+        return is_there and self.document == document and self.ranks == document.ranks
 
 
 @dataclass(frozen=True)
@@ -119,11 +125,10 @@ class Terms:
 
         It takes one transaction or several, and after each of them the row says what there is.
         """
-        changes = [*_changes(indexed, document)]
-        if indexed.version and indexed.document == document and not changes:
+        if indexed.says(document):
             return True
-        for actions, ranks in _steps(self._table, indexed, document, changes):
-            after = Indexed(document, ranks, secrets.token_hex(8))
+        for actions, ranks, is_last in _steps(self._table, indexed, document):
+            after = Indexed(document, ranks, secrets.token_hex(8), is_last)
             put = {"Put": _put_document(self._table, after, indexed.version, now)}
             if self._transact([put, *actions]) not in (None, after.version):
                 return False
@@ -260,7 +265,8 @@ def _news(indexed: Indexed, document: Document, term: Term) -> tuple[Reason, ...
     """Reasons that the term's counter was not told of by this picture."""
     if term.kind is Kind.WORD:
         return ()
-    known = indexed.document.reasons.get(term, ()) if term in indexed.ranks else ()
+    is_told = indexed.is_whole and term in indexed.ranks
+    known = indexed.document.reasons.get(term, ()) if is_told else ()
     told = {_told_of(reason) for reason in known}
     news = (reason for reason in document.reasons.get(term, ()) if _told_of(reason) not in told)
     return tuple(sorted(news, key=lambda reason: BEST_FIRST.index(reason.because)))
@@ -274,20 +280,21 @@ def _told_of(reason: Reason) -> tuple[bool, str]:
 
 
 def _steps(
-    table: str, indexed: Indexed, document: Document, changes: list[Change]
-) -> Iterator[tuple[list[Any], dict[Term, str]]]:
-    """The actions of each transaction, and the ranks of the postings that there are after it."""
+    table: str, indexed: Indexed, document: Document
+) -> Iterator[tuple[list[Any], dict[Term, str], bool]]:
+    """The actions of each transaction, the ranks of the postings that there are after it, and whether it is
+    the last."""
     ranks = {**indexed.ranks}
     actions: list[Any] = []
-    for change in changes:
+    for change in _changes(indexed, document):
         more = [*_actions(table, document.source_file, change)]
         if len(actions) + len(more) > MOST_ACTIONS:
-            yield actions, {**ranks}
+            yield actions, {**ranks}, False
             actions = []
         actions += more
         ranks.pop(change.term, None)
         ranks |= {change.term: change.after} if change.after else {}
-    yield actions, ranks
+    yield actions, ranks, True
 
 
 def _actions(table: str, source_file: str, change: Change) -> Iterator[Any]:
@@ -344,13 +351,15 @@ def _document_row(indexed: Indexed, now: datetime) -> dict[str, Any]:
         "labels": [_without_nothing(asdict(label)) for label in document.labels],
         "postings": [f"{term.kind}#{term.name}#{rank}" for term, rank in sorted(indexed.ranks.items())],
         "version": indexed.version,
+        "is_half_way": None if indexed.is_whole else True,
         "expires_at": int((now + TOMBSTONE_LIFE).timestamp()) if is_empty else None,
         "schema": rows.SCHEMA,
     }
 
 
 def _read_indexed(row: rows.Row) -> Indexed:
-    return Indexed(rows.read(row, Document), dict(map(_read_posting, row["postings"])), row["version"])
+    ranks = dict(map(_read_posting, row["postings"]))
+    return Indexed(rows.read(row, Document), ranks, row["version"], "is_half_way" not in row)
 
 
 def _read_posting(text: str) -> tuple[Term, str]:

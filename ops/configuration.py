@@ -31,7 +31,7 @@ class Size:
 
 
 SIZES = {
-    API_HANDLER: Size(timeout=29, memory=512),  # API Gateway waits no longer
+    API_HANDLER: Size(timeout=29, memory=1024),  # API Gateway waits no longer; a search may look at many
     AUTHORIZER: Size(timeout=29, memory=512),
     # Room for a conversion of any picture: bench/conversion.md
     **dict.fromkeys(LABELLERS, Size(timeout=140, memory=2048)),

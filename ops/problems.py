@@ -80,6 +80,7 @@ _CODES: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
+            "ProvisionedThroughputExceededException",
             "RequestLimitExceeded",
             "RequestThrottled",
             "SlowDown",

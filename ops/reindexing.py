@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any
 
 from rich.console import Console
 
-from chalicelib.errors import Contended
+from chalicelib.errors import Contended, Throttled
 from chalicelib.indexing import Indexing
 from chalicelib.model import VISIBLE
 from chalicelib.store import Store
@@ -20,11 +20,15 @@ from ops.problems import Problem
 from ops.stage import Stage
 
 AT_ONCE = 8
+PAUSES = (1, 2, 4, 8, 16, 32)  # seconds, for what others write at the same time, such as the same counters
 PAGE = 500  # pictures
 
 
 def run(stage: Stage, console: Console) -> None:
-    """Changes nothing of what is as it should be, so that it can be run at any time, and again."""
+    """Changes nothing that can be found and is as it should be, so that it can be run at any time, and again.
+
+    Raises Problem if some pictures could not be brought in line.
+    """
     account = Account()
     stage.check_home(account)
     images, terms, _ = stage.tables
@@ -59,10 +63,24 @@ class Reindexing:
             yield self._update(indexing, [key for key in page if key not in seen])
 
     def _update(self, indexing: Indexing, keys: list[str]) -> int:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for _ in pool.map(lambda key: _bring_in_line(indexing, key), keys):
-                self.looked_at += 1
+        left = self._busy(indexing, keys)
+        for pause in PAUSES:
+            if left:
+                sleep(pause)
+                left = self._busy(indexing, left)
+        if left:
+            raise Problem(
+                f"{len(left)} pictures are written by others all the time, such as {left[0]!r}: "
+                "run the same command again in a minute."
+            )
+        self.looked_at += len(keys)
         return self.looked_at
+
+    def _busy(self, indexing: Indexing, keys: list[str]) -> list[str]:
+        """Those that could not be brought in line at the moment."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            done = pool.map(lambda key: _is_in_line(indexing, key), keys)
+            return [key for key, is_done in zip(keys, done, strict=True) if not is_done]
 
     def _pages(self, store: Store) -> Iterator[list[str]]:
         """Of each status the longest unchanged first: what changes meanwhile comes again or by the stream."""
@@ -84,6 +102,10 @@ class Reindexing:
         return ([item["source_file"]["S"] for item in page["Items"]] for page in pages)
 
 
-def _bring_in_line(indexing: Indexing, source_file: str) -> None:
-    with suppress(Contended):  # the stream's function is at it, by what is newer
+def _is_in_line(indexing: Indexing, source_file: str) -> bool:
+    """Unless others write the picture's rows all the time, or its counters."""
+    try:
         indexing.update(source_file)
+    except (Contended, Throttled):
+        return False
+    return True

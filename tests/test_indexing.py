@@ -16,7 +16,7 @@ from local_cloud.endpoint import Endpoint
 from tests.answered import Answered
 from tests.crash_points import Crash, Mortal, When
 from tests.direct import straight_to
-from tests.faults import after, cancelled, plan
+from tests.faults import after, cancelled, plan, raising
 from tests.interception import intercept, sdk_waiting_by
 from tests.random_faults import RandomFaults
 from tests.search_index import expected, indexed, rows_of
@@ -147,6 +147,25 @@ def test_who_finds_the_index_changed_looks_again(services: Services, answered: A
     assert index_of(services) == expected([])
 
 
+def test_who_writes_by_what_is_gone_by_then_looks_once_more(services: Services, answered: Answered) -> None:
+    other = Services(services.settings)
+    answered.label(KEY, DOG)
+    services.indexing.update(KEY)
+    answered.remove(KEY)
+    services.indexing.update(KEY)
+    answered.label(KEY, DOG)
+
+    def find_nothing_to_do() -> None:
+        answered.remove(KEY)
+        other.indexing.update(KEY)
+
+    sent = plan(services.dynamodb.meta.events, TRANSACT, after(find_nothing_to_do))
+    services.indexing.update(KEY)
+
+    assert len(sent) >= 2
+    assert index_of(services) == expected([])
+
+
 def test_who_is_overtaken_all_the_time_gives_up_for_now(services: Services, answered: Answered) -> None:
     answered.label(KEY, DOG)
     sent = plan(services.dynamodb.meta.events, TRANSACT, *[cancelled("ConditionalCheckFailed")] * 99)
@@ -196,6 +215,23 @@ def test_whichever_call_it_dies_at_the_next_try_makes_it_exact(
             assert index_of(services) == expected([answered.image(KEY)])
 
     assert calls >= 2
+
+
+def test_a_counter_is_told_of_all_labels_though_somebody_died_half_way(
+    services: Services, answered: Answered
+) -> None:
+    man, boy = (Label(name, 90, aliases=("Male",)) for name in ("Man", "Boy"))
+    answered.label(KEY, man)
+    services.indexing.update(KEY)
+    answered.label(KEY, man, boy, *MANY)
+    plan(services.dynamodb.meta.events, TRANSACT, after(lambda: None), raising(Crash()))
+    with pytest.raises(Crash):
+        services.indexing.update(KEY)
+
+    services.indexing.update(KEY)
+
+    [counter] = [row for row in rows_of(services.settings.terms_table) if row["entry"] == "male"]
+    assert counter["labels"] == {"man", "boy"}
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.search) for seed in range(2, 9))])

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import count
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from chalicelib.deny_list import DenyList
 from chalicelib.document import Asked, asked_label, asked_words
 from chalicelib.model import Image, Label
-from chalicelib.search import MOST_EXAMINED, NOTHING, Hit, Place, Search, Wanted
+from chalicelib.search import MOST_EXAMINED, MOST_SECONDS, NOTHING, Hit, Place, Search, Wanted
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint
@@ -202,6 +203,25 @@ def test_a_request_looks_at_so_many_pictures_and_says_where_to_go_on(
     assert MOST_EXAMINED == 1000
 
 
+def test_a_request_ends_in_time_and_says_where_to_go_on(
+    search: Search, direct: Services, answered: Answered
+) -> None:
+    for number in range(6):
+        answered.label(f"{number}.png", label("Dog", 90 - number))
+        index(direct, f"{number}.png")
+    hasty = replace(search, clock=count(0, MOST_SECONDS / 2).__next__)
+    asked, place = wanted("dog"), None
+    keys: list[str] = []
+
+    while len(keys) < 6:
+        hits = hasty.find(asked, place, 20)
+        assert len(hits.found) == 3
+        keys += [hit.summary.source_file for hit in hits.found]
+        place = hits.after
+
+    assert keys == [f"{number}.png" for number in range(6)]
+
+
 def test_a_page_that_is_not_the_last_may_be_empty(
     search: Search, direct: Services, answered: Answered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,7 +265,20 @@ def test_postings_of_before_find_nothing(search: Search, direct: Services, answe
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "0#", "1#000000#", "0#zzz", "x#000100#a", "00#000100#a", "0#100001#a", "0#\ud800"]
+    "text",
+    [
+        "",
+        "0",
+        "0#",
+        "1#000000#",
+        "0#zzz",
+        "x#000100#a",
+        "00#000100#a",
+        "0#100001#a",
+        "0#\ud800",
+        f"0#0{5000 * 'x'}",
+    ],
+    ids=ascii,
 )
 def test_a_place_that_no_search_comes_to_is_none(text: str) -> None:
     assert Place.read(text, wanted("dog")) is None

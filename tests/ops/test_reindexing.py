@@ -72,17 +72,48 @@ def test_what_the_stream_has_not_told_of_is_made_up_for(
     assert screen.lines[-1] == "What search finds is as the pictures are: 7 were looked at."
 
 
-def test_what_others_index_meanwhile_is_left_to_them(
-    answered: Answered, stage: Stage, screen: Screen, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    slept: list[float] = []
+    monkeypatch.setattr("ops.reindexing.sleep", slept.append)
+    monkeypatch.setattr("ops.reindexing.AT_ONCE", 1)
+    return slept
+
+
+@pytest.mark.parametrize("code", ["ConditionalCheckFailed", "TransactionConflict"])
+def test_what_others_write_meanwhile_is_tried_again_until_it_is_in_line(
+    code: str,
+    answered: Answered,
+    stage: Stage,
+    screen: Screen,
+    slept: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session = boto3.Session()
-    plan(session.events, "dynamodb.TransactWriteItems", *[cancelled("ConditionalCheckFailed")] * ROUNDS * 2)
-    monkeypatch.setattr("ops.reindexing.AT_ONCE", 1)
+    plan(session.events, "dynamodb.TransactWriteItems", *[cancelled(code)] * ROUNDS * 2)
     monkeypatch.setattr("ops.reindexing.Account", lambda: Account(session))
 
     reindexing.run(stage, screen)
 
-    assert 0 < len(indexed(terms(stage)).postings) < len(of_all(answered).postings)
+    assert indexed(terms(stage)) == of_all(answered)
+    assert slept == [1, 2]
+
+
+def test_what_cannot_be_brought_in_line_is_a_problem(
+    answered: Answered,
+    stage: Stage,
+    screen: Screen,
+    slept: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = boto3.Session()
+    plan(session.events, "dynamodb.TransactWriteItems", *[cancelled("ConditionalCheckFailed")] * 9999)
+    monkeypatch.setattr("ops.reindexing.Account", lambda: Account(session))
+
+    with pytest.raises(Problem, match="pictures are written by others all the time, such as"):
+        reindexing.run(stage, screen)
+
+    assert slept == [*reindexing.PAUSES]
 
 
 def test_a_stage_without_tables_is_a_problem(stage: Stage, screen: Screen) -> None:
