@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import sleep
@@ -61,6 +62,7 @@ class Reindexing:
             seen.update(page)
         for page in self._indexed():
             yield self._update(indexing, [key for key in page if key not in seen])
+        self._forget_what_nobody_has()
 
     def _update(self, indexing: Indexing, keys: list[str]) -> int:
         left = self._busy(indexing, keys)
@@ -92,14 +94,33 @@ class Reindexing:
 
     def _indexed(self) -> Iterator[list[str]]:
         """Those with a document: a picture may be gone of which the stream has never told."""
-        pages: Iterable[Any] = self.client.get_paginator("scan").paginate(
-            TableName=self.terms,
+        pages = self._scan(
             FilterExpression="#entry = :document AND attribute_not_exists(expires_at)",
             ProjectionExpression="source_file",
             ExpressionAttributeNames={"#entry": "entry"},
             ExpressionAttributeValues={":document": {"S": ENTRY}},
         )
-        return ([item["source_file"]["S"] for item in page["Items"]] for page in pages)
+        return ([item["source_file"]["S"] for item in page] for page in pages)
+
+    def _forget_what_nobody_has(self) -> None:
+        """Words are without end, and a counter of none is read by who asks for what begins so."""
+        names, none = {"#count": "count"}, {":none": {"N": "0"}}
+        where = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": none}
+        for page in self._scan(
+            FilterExpression="#count = :none",
+            ProjectionExpression="#term, #entry",
+            ExpressionAttributeNames={**names, "#term": "term", "#entry": "entry"},
+            ExpressionAttributeValues=none,
+        ):
+            for key in page:
+                with suppress(self.client.exceptions.ConditionalCheckFailedException):  # somebody has it now
+                    self.client.delete_item(
+                        TableName=self.terms, Key=key, ConditionExpression="#count = :none", **where
+                    )
+
+    def _scan(self, **what: Any) -> Iterator[list[Any]]:
+        pages: Iterable[Any] = self.client.get_paginator("scan").paginate(TableName=self.terms, **what)
+        return (page["Items"] for page in pages)
 
 
 def _is_in_line(indexing: Indexing, source_file: str) -> bool:

@@ -116,6 +116,17 @@ def test_what_cannot_be_brought_in_line_is_a_problem(
     assert slept == [*reindexing.PAUSES]
 
 
+def test_counters_of_what_nobody_has_go(answered: Answered, stage: Stage, operate: Operator) -> None:
+    operate("reindex", "--stage", stage.name)
+    for key in KEYS[1:]:
+        answered.remove(key)
+
+    operate("reindex", "--stage", stage.name)
+
+    counters = {row["entry"]: row["count"] for row in terms(stage) if "count" in row}
+    assert counters == {"dog": 1, "animal": 1, "canine": 1, "taxi": 1}
+
+
 def test_a_stage_without_tables_is_a_problem(stage: Stage, screen: Screen) -> None:
     with pytest.raises(Problem, match=f"There is no table {stage.tables[0]}"):
         reindexing.run(stage, screen)
