@@ -35,7 +35,7 @@ check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint,
 	$(BIN)/python -m pytest -n auto --dist loadfile --real-packages --cov --cov-report=term
 
 search: $(VENV)/installed  ## orders of events, interleavings of two workers and moments to die, in full: a quarter of an hour
-	$(BIN)/python -m pytest -n auto --exhaustive tests/test_callback_faults.py tests/test_convergence.py tests/test_interleaving.py tests/test_quarantining.py tests/test_indexing.py tests/test_search.py tests/reliability
+	$(BIN)/python -m pytest -n auto --dist worksteal --exhaustive tests/test_callback_faults.py tests/test_convergence.py tests/test_interleaving.py tests/test_quarantining.py tests/test_indexing.py tests/test_search.py tests/reliability
 
 fuzz: $(VENV)/installed  ## 10,000 requests to the API, made up from its description: a quarter of an hour
 	$(BIN)/python -m pytest --exhaustive tests/test_conformance.py
