@@ -10,11 +10,15 @@ from pathlib import Path
 from rich.console import Console
 
 from chalicelib.settings import Settings, SettingsError
-from local_cloud.cloud import PROJECT, LocalCloud, stage_variables
-from local_cloud.endpoint import PortInUseError
-from local_cloud.quota import rate_from
-from local_cloud.recognition import ConfigurationError, recogniser_from
-from local_cloud.tour import follow_log, label_samples, show_way_on
+from local_cloud.environment import forget_foreign
+
+forget_foreign()  # moto looks AWS's regions up when it is imported, and fails for a profile that is not there
+
+from local_cloud.cloud import PROJECT, LocalCloud, stage_variables  # noqa: E402
+from local_cloud.endpoint import PortInUseError  # noqa: E402
+from local_cloud.quota import rate_from  # noqa: E402
+from local_cloud.recognition import ConfigurationError, recogniser_from  # noqa: E402
+from local_cloud.tour import follow_log, label_samples, show_way_on  # noqa: E402
 
 console = Console(highlight=False, soft_wrap=True)
 

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import re
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
@@ -23,6 +22,7 @@ from chalicelib.tokens import Scope
 from local_cloud import gateway, resources
 from local_cloud.clock import SystemClock
 from local_cloud.endpoint import HOST, Endpoint, PortInUseError, check_free
+from local_cloud.environment import forget_foreign
 from local_cloud.event_source_mapping import EventSourceMapping
 from local_cloud.functions import FunctionSettings
 from local_cloud.pump import Pump
@@ -35,10 +35,6 @@ PROJECT = Path(__file__).parent.parent
 STAGE = "local"
 TOKEN_LIFE = timedelta(days=1)
 BY_TRIGGER = {SQSEventConfig: of_queue, DynamoDBEventConfig: of_stream}
-# What in the user's environment would send requests elsewhere, or in another name.
-_FOREIGN = re.compile(
-    r"AWS_(DEFAULT_)?PROFILE|AWS_SESSION_TOKEN|AWS_(IGNORE_CONFIGURED_)?ENDPOINT_URLS?(_\w+)?", re.ASCII
-)
 
 
 class LocalCloud:
@@ -127,8 +123,7 @@ def stage_variables() -> dict[str, str]:
 
 
 def enter_stage(endpoint_url: str) -> None:
-    for name in filter(_FOREIGN.fullmatch, list(os.environ)):
-        del os.environ[name]
+    forget_foreign()
     os.environ.update(stage_variables(), AWS_ENDPOINT_URL=endpoint_url, NO_PROXY=HOST, no_proxy=HOST)
 
 
