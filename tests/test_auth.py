@@ -38,6 +38,8 @@ SCOPES = {
     ("POST", "/images/{image_id}/deliveries/{delivery_id}/replay"): "admin",
     ("GET", "/images/{image_id}/labels/{label}"): "read",
     ("GET", "/labels/{label}/images"): "read",
+    ("GET", "/labels"): "read",
+    ("GET", "/search"): "read",
 }
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

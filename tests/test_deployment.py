@@ -184,7 +184,7 @@ def test_the_queue_is_polled_by_the_one_function_that_answers_for_each_message(
     [mapping] = [each for each in stage.mappings if each["EventSourceArn"] == outputs["LabellingQueueArn"]]
 
     assert mapping["FunctionArn"].endswith(f":function:{QUEUED_LABELLER}")
-    assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (1, {"MaximumConcurrency": 5})
+    assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (1, {"MaximumConcurrency": 8})
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
