@@ -1,15 +1,20 @@
-"""What DynamoDB refuses only while others write the same rows, and how long to sit that out."""
+"""What DynamoDB does not do at once, be it for others who write the same rows, and how it is sat out."""
 
 import random
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from chalicelib.aws_errors import DYNAMODB, Codes, translated
 from chalicelib.errors import Contended, Retryable, Throttled
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
 T = TypeVar("T")
+
+MOST_KEYS = 100  # that one BatchGetItem takes
 
 PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds at most: the SDK does not retry a cancelled transaction
 
@@ -47,3 +52,26 @@ def in_the_way(cancelled: ClientError) -> Any:
         if passing:
             raise passing(str(cancelled)) from cancelled
     raise cancelled
+
+
+def read_all(
+    client: "DynamoDBClient", table: str, keys: Iterable[Any], fields: Iterable[str]
+) -> Iterator[Any]:
+    """These fields of the items with these keys, as far as there are any."""
+    left, names = [*keys], {f"#{name}": name for name in fields}
+    request: Any = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+    while left:
+        batch, left = left[:MOST_KEYS], left[MOST_KEYS:]
+        items, unprocessed = _read_batch(client, table, {**request, "Keys": batch})
+        left += unprocessed
+        yield from items
+
+
+def _read_batch(client: "DynamoDBClient", table: str, request: Any) -> tuple[list[Any], list[Any]]:
+    """The items, and the keys that DynamoDB had no time for; Throttled if that is all of them."""
+    with translated(CODES):
+        answer = client.batch_get_item(RequestItems={table: request})
+    unprocessed: Any = answer["UnprocessedKeys"].get(table, {"Keys": []})["Keys"]
+    if len(unprocessed) == len(request["Keys"]):
+        raise Throttled("DynamoDB read none of a batch of rows")
+    return answer["Responses"].get(table, []), unprocessed

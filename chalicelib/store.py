@@ -28,13 +28,13 @@ from chalicelib.model import (
     Summary,
     Upload,
 )
-from chalicelib.patience import CODES, in_the_way, patiently
+from chalicelib.patience import CODES, in_the_way, patiently, read_all
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TOMBSTONE_LIFE = timedelta(days=1)
-MOST_KEYS = 100  # that one BatchGetItem takes
+RECORDED = ("source_file", "status", "etag", "uploaded_at")
 
 NOTHING_HIDDEN = DenyList()
 UNCLAIMED = Claim(run=None, committed_run=None, version=None, lease_until=0, label_keys=())
@@ -314,31 +314,12 @@ class Store:
 
     def recorded(self, keys: Iterable[str]) -> dict[str, Recorded]:
         """What the image rows of these keys say, as far as there are any."""
-        left = [rows.marshal(rows.image_key(key)) for key in keys]
-        found: dict[str, Recorded] = {}
-        while left:
-            batch, left = left[:MOST_KEYS], left[MOST_KEYS:]
-            items, unprocessed = self._batch_get(batch)
-            left += unprocessed
-            found |= {row["source_file"]: _recorded(row) for row in map(rows.unmarshal, items)}
-        return found
+        asked = (rows.marshal(rows.image_key(key)) for key in keys)
+        found = map(rows.unmarshal, read_all(self._client, self._table, asked, RECORDED))
+        return {row["source_file"]: _recorded(row) for row in found}
 
     def _summary(self, row: rows.Row) -> Summary:
         return self._hidden.summary(rows.read_summary(row))
-
-    def _batch_get(self, keys: list[Any]) -> tuple[list[Any], list[Any]]:
-        """The rows, and the keys that DynamoDB had no time for; Throttled if that is all of them."""
-        request: Any = {
-            "Keys": keys,
-            "ProjectionExpression": "source_file, #status, etag, uploaded_at",
-            "ExpressionAttributeNames": {"#status": "status"},
-        }
-        with translated(CODES):
-            answer = self._client.batch_get_item(RequestItems={self._table: request})
-        unprocessed: Any = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
-        if len(unprocessed) == len(keys):
-            raise Throttled("DynamoDB read none of a batch of rows")
-        return answer["Responses"].get(self._table, []), unprocessed
 
     def _standing(self, status: Status, condition: str, moment: str, most: int) -> list[Standing]:
         values = {":key": rows.status_index_key(status), ":moment": moment}

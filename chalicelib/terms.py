@@ -25,7 +25,7 @@ from chalicelib.aws_errors import error_code, translated
 from chalicelib.document import BEST_FIRST, LEAST_PREFIX, Asked, Because, Document, Kind, Reason, Term, rank
 from chalicelib.errors import Contended, Throttled
 from chalicelib.model import label_key
-from chalicelib.patience import CODES, in_the_way, patiently
+from chalicelib.patience import CODES, MOST_KEYS, in_the_way, patiently, read_all
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 SHARDS = 8  # of a counter: a row takes a thousand writes a second, and half as many in transactions
 TOMBSTONE_LIFE = timedelta(days=1)
 MOST_ACTIONS = 99  # of a transaction, beside the one on the document
-MOST_KEYS = 100  # that one BatchGetItem takes
 ENTRY = "document"
 CATALOGUES = {Kind.LABEL: "labels", Kind.WORD: "words"}
 BEHIND_EVERY_WORD, BEHIND_NUMBER_SIGN = "\U0010ffff", "$"  # characters, in the order of a key's bytes
@@ -196,27 +195,7 @@ class Terms:
             return self._client.query(TableName=self._table, Limit=size, **query)
 
     def _get(self, keys: list[dict[str, str]], fields: Iterable[str]) -> Iterator[rows.Row]:
-        left = [rows.marshal(key) for key in keys]
-        while left:
-            batch, left = left[:MOST_KEYS], left[MOST_KEYS:]
-            items, unprocessed = self._batch_get(batch, fields)
-            left += unprocessed
-            yield from map(rows.unmarshal, items)
-
-    def _batch_get(self, keys: list[Any], fields: Iterable[str]) -> tuple[list[Any], list[Any]]:
-        """The rows, and the keys that DynamoDB had no time for; Throttled if that is all of them."""
-        names = {f"#{name}": name for name in fields}
-        request: Any = {
-            "Keys": keys,
-            "ProjectionExpression": ", ".join(names),
-            "ExpressionAttributeNames": names,
-        }
-        with translated(CODES):
-            answer = self._client.batch_get_item(RequestItems={self._table: request})
-        unprocessed: Any = answer["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
-        if len(unprocessed) == len(keys):
-            raise Throttled("DynamoDB read none of a batch of rows")
-        return answer["Responses"].get(self._table, []), unprocessed
+        return map(rows.unmarshal, read_all(self._client, self._table, map(rows.marshal, keys), fields))
 
     def _transact(self, actions: list[Any]) -> str | None:
         """Runs the actions, the first on the document; the version in its way, if there is one.
