@@ -155,7 +155,7 @@ def release_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
     key = api.source_file(image_id)
     image = api.found(services.store.image(key, services.now()))
-    api.refuse_unless(services.wishes.release(key), f"Its status is {image.status}, and not quarantined.")
+    api.refuse_unless(services.wishes.release(key), api.why_not_released(image))
     return api.accepted(key)
 
 

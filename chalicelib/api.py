@@ -142,6 +142,12 @@ def refuse_unless(possible: bool, why_not: str) -> None:
         raise Problem(HTTPStatus.CONFLICT, why_not)
 
 
+def why_not_released(image: Image) -> str:
+    if image.status is Status.QUARANTINED:
+        return "It is leaving quarantine already: somebody has it removed, or released."
+    return f"Its status is {image.status}, and not quarantined."
+
+
 def refuse_hidden(image: Image | None) -> None:
     hidden = image is not None and image.status in (Status.QUARANTINING, Status.QUARANTINED)
     refuse_unless(not hidden, "The picture is in quarantine; release it, and it is labelled.")

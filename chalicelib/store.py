@@ -129,8 +129,8 @@ class Store:
         return self._change(source_file, change, _as_read(row), mark="run")
 
     def ask_for_release(self, source_file: str, nonce: str) -> bool:
-        """False if the picture is not in quarantine."""
-        there: Expected = {"status": str(Status.QUARANTINED), "secluded": ...}
+        """False if the picture is not in quarantine, or is to be removed from there."""
+        there: Expected = {"status": str(Status.QUARANTINED), "secluded": ..., "purge": None}
         return self._change(source_file, {"release": nonce}, there, mark="release").won
 
     def ask_for_purge(self, source_file: str, token: str) -> bool:

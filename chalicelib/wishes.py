@@ -25,7 +25,10 @@ class Wishes:
         return known
 
     def release(self, key: str) -> bool:
-        """Out of quarantine, to be labelled without being moderated again. False if it is not in there."""
+        """Out of quarantine, to be labelled without being moderated again.
+
+        False if it is not in there, or if somebody wants it removed: that is not taken back.
+        """
         wanted = self.store.ask_for_release(key, secrets.token_urlsafe(16))
         if wanted:
             self.queue.ask_for(key)

@@ -1233,8 +1233,11 @@ def test_a_picture_in_quarantine_is_deleted_from_both_buckets(
     uploader.label("bad.png", "Graphic Violence 99")
 
     deleted = api.delete("images", image_id("bad.png"))
+    too_late = api.post("images", image_id("bad.png"), "release")
     uploader.deliver()
 
     assert deleted.status == 202
+    detail = "It is leaving quarantine already: somebody has it removed, or released."
+    assert (too_late.status, too_late.body) == (409, problem(409, "Conflict", detail))
     assert api.get("images", image_id("bad.png")).status == 404
     assert "Contents" not in s3.list_objects_v2(Bucket=services.settings.quarantine_bucket)

@@ -355,6 +355,29 @@ def test_only_what_is_put_away_can_be_released(stage: Stage, services: Services)
     assert (before, services.wishes.release(KEY)) == (False, False)
 
 
+def test_what_is_to_be_removed_cannot_be_released(stage: Stage, services: Services) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.remove(KEY)
+
+    released = services.wishes.release(KEY)
+
+    assert released is False
+    assert stage.label() is Outcome.REMOVED
+    assert (*stage.state, stage.versions) == (*REMOVED, [])
+
+
+def test_what_is_to_be_released_can_still_be_removed(stage: Stage, services: Services) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+
+    services.wishes.remove(KEY)
+
+    assert stage.label() is Outcome.REMOVED
+    assert (*stage.state, stage.versions) == (*REMOVED, [])
+
+
 def test_what_is_put_away_cannot_be_labelled_again_before_it_is_released(
     stage: Stage, services: Services
 ) -> None:
