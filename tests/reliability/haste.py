@@ -30,6 +30,7 @@ from moto.sqs.responses import SQSResponse
 from local_cloud.endpoint import Endpoint
 from local_cloud.moto_patches import STATE
 from local_cloud.streams import StreamPoller, record_of
+from local_cloud.time_to_live import rows_of
 from tests.direct import response, straight_to
 from tests.interception import Call, Layer
 
@@ -98,8 +99,7 @@ def _is_nowhere(query: Any) -> bool:
         names.get(name, name): value for name, value in EQUALITY.findall(query["KeyConditionExpression"])
     }
     [wanted] = query["ExpressionAttributeValues"][asked[hash_name]].values()
-    rows = table.all_items()
-    return not any(hash_name in row.attrs and row.attrs[hash_name].value == wanted for row in rows)
+    return not any(hash_name in row.attrs and row.attrs[hash_name].value == wanted for row in rows_of(table))
 
 
 def _is_missing(get: Any) -> bool:

@@ -11,8 +11,8 @@ from chalicelib.errors import Retryable
 from tests.crash_points import Crash
 from tests.reliability.stage import Stage
 
-KEYS = [f"{number:02} a+b.png" for number in range(15)]
-SECRET_KEYS = [f"{number:02} flagged.png" for number in range(5)]  # whose pictures moderation may flag
+KEYS = [f"{number:02} a+b.png" for number in range(6)]
+SECRET_KEYS = [f"{number:02} flagged.png" for number in range(2)]  # whose pictures moderation may flag
 ACTS = 40
 # How time passes once all trouble is over: leases run out, messages come back, and each sweep has its turn.
 MINUTE = timedelta(minutes=1)
@@ -53,7 +53,7 @@ class Choices:
         return cls(
             calls_back=dice.random() < 0.5,
             reuses=dice.random() < 0.3,
-            daily_limit=dice.choice((0, 0, 0, 20)),
+            daily_limit=dice.choice((0, 0, 0, 10)),
             quota=dice.choice((None, None, 2.0)),
             absences=dice.choice((0.0, 0.2, 0.6)),
         )
