@@ -34,6 +34,7 @@ WHY: Mapping[HTTPStatus, str] = {
     HTTPStatus.NOT_FOUND: "There is no such image, or it has no such label or delivery.",
     HTTPStatus.CONFLICT: "The picture is in quarantine, or is not, as the detail says.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long.",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "The URL has more than 10,240 characters.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is said to be no JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A value in the body is wrong.",
     HTTPStatus.TOO_MANY_REQUESTS: "There are too many requests at a time.",
@@ -43,6 +44,7 @@ WHY: Mapping[HTTPStatus, str] = {
 }
 OF_EVERY_ROUTE = (
     HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_URI_TOO_LONG,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.SERVICE_UNAVAILABLE,

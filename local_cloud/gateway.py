@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chalice import Chalice
 from chalice.app import ChaliceAuthorizer
@@ -26,15 +27,15 @@ from chalice.local import (
     LocalGatewayException,
 )
 
-from ops.gateway import RESPONSES
-
-if TYPE_CHECKING:
-    from mypy_boto3_apigateway.literals import GatewayResponseTypeType
+from ops.gateway import RESPONSES, Response, refusal
 
 Event = dict[str, Any]
 Grant = dict[str, Any]  # what an authorizer answers
 
 HEADER = "gatewayresponse.header."
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+MAX_URL = 10_240  # characters, of a regional API
+TOO_LONG = f"The URL has more than {MAX_URL} characters."
 
 
 @dataclass
@@ -64,8 +65,7 @@ def serve(app: Chalice, config: Config, host: str, port: int, grants: Grants) ->
 class _Refused(LocalGatewayException):  # type: ignore[misc]
     """One of the gateway's own answers."""
 
-    def __init__(self, kind: "GatewayResponseTypeType") -> None:
-        response = RESPONSES[kind]
+    def __init__(self, response: Response) -> None:
         headers = {
             name.removeprefix(HEADER): _new_id() if value == "context.requestId" else value.strip("'")
             for name, value in response["responseParameters"].items()
@@ -85,14 +85,14 @@ class _Authorizer(LocalGatewayAuthorizer):  # type: ignore[misc]
             arn = self._arn_builder.build_arn(lambda_event["requestContext"]["httpMethod"], raw_path)
             grant = self._grant(route.authorizer, lambda_event["headers"].get("authorization"), arn)
             if not self._check_can_invoke_view_function(arn, grant):
-                raise _Refused("ACCESS_DENIED")
+                raise _Refused(RESPONSES["ACCESS_DENIED"])
             context = {**grant["context"], "principalId": grant["principalId"]}
             lambda_event["requestContext"]["authorizer"] = context
         return lambda_event, lambda_context
 
     def _grant(self, authorizer: ChaliceAuthorizer, token: str | None, arn: str) -> Grant:
         if not token:
-            raise _Refused("UNAUTHORIZED")
+            raise _Refused(RESPONSES["UNAUTHORIZED"])
         grant = self._grants.find(token)
         if grant is None:
             grant = self._ask(authorizer, {"type": "TOKEN", "authorizationToken": token, "methodArn": arn})
@@ -103,7 +103,7 @@ class _Authorizer(LocalGatewayAuthorizer):  # type: ignore[misc]
         try:
             answer: Grant = json.loads(json.dumps(authorizer(event, None)))
         except Exception as error:
-            raise _Refused("AUTHORIZER_FAILURE") from error
+            raise _Refused(RESPONSES["AUTHORIZER_FAILURE"]) from error
         return answer
 
 
@@ -118,10 +118,16 @@ class _Gateway(LocalGateway):  # type: ignore[misc]
         return event
 
     def handle_request(self, method: str, path: str, headers: Any, body: bytes | None) -> Any:
+        if len(path) > MAX_URL:
+            raise _unread(HTTPStatus.REQUEST_URI_TOO_LONG, TOO_LONG)
         try:
             return super().handle_request(method, path, headers, body)
         except (ForbiddenError, UnicodeEncodeError) as error:  # of a path that Chalice does not know
-            raise _Refused("MISSING_AUTHENTICATION_TOKEN") from error
+            raise _Refused(RESPONSES["MISSING_AUTHENTICATION_TOKEN"]) from error
+
+
+def _unread(status: HTTPStatus, detail: str) -> _Refused:
+    return _Refused(refusal(status, status.phrase, detail))
 
 
 def _new_id() -> str:
@@ -138,6 +144,14 @@ class _Handler(ChaliceRequestHandler):  # type: ignore[misc]
         if name.startswith("do_"):
             return self.do_GET
         raise AttributeError(name)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Of a request that the server cannot read: it would answer with a page."""
+        status = HTTPStatus(code)
+        detail = TOO_LONG if status is HTTPStatus.REQUEST_URI_TOO_LONG else f"{message or status.phrase}."
+        refused = _unread(status, detail)
+        refused.headers["Connection"] = "close"
+        self._send_error_response(refused)
 
     def log_message(self, *_: object) -> None:
         """The app's own log tells what happened."""

@@ -53,7 +53,7 @@ _REFUSED: Mapping["GatewayResponseTypeType", tuple[HTTPStatus, str]] = {
 _PASSING = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 
-def _response(status: HTTPStatus | None, title: str, detail: str) -> Response:
+def refusal(status: HTTPStatus | None, title: str, detail: str) -> Response:
     problem = {"type": "about:blank", "title": title, **({"status": status.value} if status else {})}
     quoted = detail if detail == _ITS_OWN_WORDS else json.dumps(detail)
     response: Response = {
@@ -84,10 +84,10 @@ def _headers(status: HTTPStatus | None) -> dict[str, str]:
 
 
 RESPONSES: Mapping["GatewayResponseTypeType", Response] = {
-    **{kind: _response(status, status.phrase, detail) for kind, (status, detail) in _REFUSED.items()},
+    **{kind: refusal(status, status.phrase, detail) for kind, (status, detail) in _REFUSED.items()},
     # These two are for what is not named above, and a status that is set here would be that of all of it.
-    "DEFAULT_4XX": _response(None, "The request was refused", _ITS_OWN_WORDS),
-    "DEFAULT_5XX": _response(None, "The API failed", _ITS_OWN_WORDS),
+    "DEFAULT_4XX": refusal(None, "The request was refused", _ITS_OWN_WORDS),
+    "DEFAULT_5XX": refusal(None, "The API failed", _ITS_OWN_WORDS),
 }
 _DEPLOYED = f"Gateway responses {hashlib.sha256(json.dumps(RESPONSES).encode()).hexdigest()[:16]}"
 _LIMITS = {

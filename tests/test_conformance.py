@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 KEYS = ("car.png", "dog.png", "a b/ü.png")
 BIN = Path(sys.executable).parent
+REFUSALS = [400, 401, 403, 404, 405, 409, 413, 414, 415, 422]
+CONFIG = """
+phases.stateful.generation.max-examples = {scenarios}
+checks.negative_data_rejection.expected-statuses = {statuses}
+"""
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_the_api_does_what_it_says_and_nothing_else(
 ) -> None:
     examples, seed = ("1000", []) if exhaustive else ("10", ["--seed=1"])
     config = tmp_path / "schemathesis.toml"
-    config.write_text(f"phases.stateful.generation.max-examples = {100 if exhaustive else 10}\n")
+    config.write_text(CONFIG.format(scenarios=100 if exhaustive else 10, statuses=REFUSALS))
     command = [
         *(str(BIN / "schemathesis"), f"--config-file={config}"),
         *("run", f"http://{HOST}:{closed.port}/openapi.json"),

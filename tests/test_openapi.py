@@ -107,7 +107,7 @@ def test_a_path_has_its_parameters_and_they_are_needed(document: dict[str, Any])
 
 
 def test_what_any_route_may_answer_is_said_of_every_route(document: dict[str, Any]) -> None:
-    common = {"400", "429", "500", "503", "504"}
+    common = {"400", "414", "429", "500", "503", "504"}
     of_images = {"401", "403", "404"}
 
     answers = {route: set(each["responses"]) for route, each in operations(document)}

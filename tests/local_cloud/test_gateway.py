@@ -130,3 +130,30 @@ def test_an_unknown_path_is_not_found(header: str | None, client: ApiClient) -> 
 def test_a_method_that_a_route_lacks_is_the_apps_to_refuse(client: ApiClient, api: Api) -> None:
     assert get(client, "/a", method="DELETE").status == 405
     assert api.asked == []
+
+
+@pytest.mark.parametrize("length", [10_241, 70_000], ids=["for the gateway", "for the server"])
+def test_a_url_that_is_too_long_is_refused_as_a_problem(length: int, client: ApiClient, api: Api) -> None:
+    answer = get(client, "/a?".ljust(length, "a"), "/a")
+
+    detail = "The URL has more than 10240 characters."
+    problem = {"type": "about:blank", "title": "Request-URI Too Long", "status": 414, "detail": detail}
+    assert of(answer) == (414, problem)
+    assert api.asked == []
+
+
+def test_the_longest_url_is_answered(client: ApiClient) -> None:
+    assert get(client, "/a?".ljust(10_240, "a"), "/a").status == 200
+
+
+def test_what_the_server_cannot_read_is_refused_as_a_problem(client: ApiClient) -> None:
+    answer = client.send("GET", "/open", headers={f"x-{number}": "a" for number in range(200)})
+
+    detail = "Too many headers."
+    problem = {
+        "type": "about:blank",
+        "title": "Request Header Fields Too Large",
+        "status": 431,
+        "detail": detail,
+    }
+    assert of(answer) == (431, problem)
