@@ -2,7 +2,7 @@
 
 A storm is ten times as many pictures as Rekognition takes, for ten minutes; it may use up no message's
 receives. Of the hosts that are called back one in a hundred hangs, and may not delay the others. In a life
-nothing may be lost: it has eight pictures and more versions, on the app's own functions over the laptop's
+nothing may be lost: it has twenty pictures and more versions, on the app's own functions over the laptop's
 AWS. What happens in it follows from its seed, so `python -m bench.prove --seed 17` is that one again.
 """
 

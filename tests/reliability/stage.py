@@ -266,10 +266,10 @@ class Stage:
         return version, "labelled", labels, labels
 
     def _current(self) -> dict[str, str | None]:
-        """By key that was ever used, the version that it holds now."""
-        listed = self._s3.list_object_versions(Bucket=self.bucket).get("Versions", [])
-        current = {each["Key"]: each["VersionId"] for each in listed if each["IsLatest"]}
-        return {key: current.get(key) for key, _ in self.noted}
+        """By key that was ever used, the version that it holds now, from moto's own store."""
+        latest = {key: self._bucket(self.bucket).keys.get(key) for key, _ in self.noted}
+        is_there = {key: isinstance(version, s3_models.FakeKey) for key, version in latest.items()}
+        return {key: latest[key].version_id if is_there[key] else None for key in latest}
 
     def news(self) -> set[str]:
         """The ids of all final answers that the table's stream has told of."""
