@@ -117,6 +117,7 @@ Ask what is in it, and which pictures show a {example.label.lower()}:
   {curl} {api}/images/{image_id(key)}
   {curl} {api}/images/{image_id(key)}/labels/{label}
   {curl} '{api}/labels/{label}/images?min_confidence=60'
+  {curl} '{api}/search?label={label}&not=person'
 
 In a third one, receive callbacks:
 

@@ -156,14 +156,20 @@ def test_the_printed_commands_work_to_the_letter(cloud: RunningCloud) -> None:
     key = upload.split(f"s3://{cloud.bucket}/")[1]
     labelled(cloud.api, key)
 
-    answers = [json.loads("".join(_shell(cloud, f"{export}\n{command}"))) for command in asking]
+    def ask(command: str) -> Any:
+        return json.loads("".join(_shell(cloud, f"{export}\n{command}")))
+
+    def found(answer: Any) -> list[str]:
+        return [item["source_file"] for item in answer["items"]]
+
+    by_key, image, label, showing = map(ask, asking[:-1])
+    eventually(lambda: Answer(200, {}, ask(asking[-1])), lambda answer: key in found(answer.body))
     put_to = _shell(cloud, f"{announce}\n{put}\necho $url")[-1]
 
     assert "upload:" in "".join(uploaded)
-    by_key, image, label, showing = answers
-    assert by_key["items"][0]["source_file"] == image["source_file"] == key
+    assert found(by_key) == [image["source_file"]] == [key]
     assert label in [{**label, **each} for each in image["labels"]]
-    assert key in [item["source_file"] for item in showing["items"]]
+    assert key in found(showing)
     assert "Cat" in names(labelled(cloud.api, f"uploads/{put_to.split('/uploads/')[1].split('?')[0]}")) or (
         not shutil.which("node")
     )
