@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import starmap
 from typing import Any
@@ -19,7 +19,7 @@ h3 { margin-top: 2rem; }
 h3 code { font-size: 1.1em; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem 1rem .25rem 0; }
-th, td { border-bottom: 1px solid #eee; }
+th, td { border-bottom: 1px solid #eee; overflow-wrap: anywhere; }
 code, pre { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
 pre { background: #f4f4f4; padding: .5rem; white-space: pre-wrap; }
 a { color: #0550ae; }
@@ -61,12 +61,16 @@ def page(document: Schema) -> Response:
         for method, operation in methods.items()
     ]
     [server] = document["servers"]
+    common = _common([operation["responses"] for _, _, operation in operations])
     parts = [
         f"<h1>{escape(info['title'])}</h1>",
         *(f"<p>{_code(text)}</p>" for text in info["description"].split("\n\n")),
         f"<p>At <code>{escape(server['url'])}</code>; as <a href='openapi.json'>openapi.json</a>.</p>",
         "<h2>Routes</h2>",
-        *(_operation(server["url"], *each) for each in operations),
+        _table(("route", ""), starmap(_entry, operations)),
+        "<p>Any of them may also answer:</p>",
+        _table(("answer", "", ""), starmap(_answer, common.items())),
+        *(_operation(server["url"], common, *each) for each in operations),
         "<h2>What is sent and answered</h2>",
         *(_schema(name, schemas[name]) for name in sorted(schemas)),
     ]
@@ -75,9 +79,23 @@ def page(document: Schema) -> Response:
     return Response(html, headers)
 
 
-def _operation(server: str, method: str, path: str, operation: Schema) -> str:
+def _common(responses: Sequence[Schema]) -> Schema:
+    """What is answered by all alike."""
+    first, *others = responses
+    return {
+        status: first[status] for status in first if all(each.get(status) == first[status] for each in others)
+    }
+
+
+def _entry(method: str, path: str, operation: Schema) -> tuple[str, ...]:
+    route = f"<code>{escape(f'{method.upper()} {path}')}</code>"
+    return f"<a href='#{escape(operation['operationId'])}'>{route}</a>", _code(operation["summary"])
+
+
+def _operation(server: str, common: Schema, method: str, path: str, operation: Schema) -> str:
     scopes = [scope for each in operation["security"] for scope in each["token"]]
     route = escape(f"{method.upper()} {path}")
+    own = {status: answer for status, answer in operation["responses"].items() if status not in common}
     return "\n".join(
         [
             f"<h3 id='{escape(operation['operationId'])}'><code>{route}</code></h3>",
@@ -86,7 +104,7 @@ def _operation(server: str, method: str, path: str, operation: Schema) -> str:
             *(f"<p>Needs a token with the scope <code>{escape(scope)}</code>.</p>" for scope in scopes),
             *(f"<p>Takes {kind}.</p>" for kind in _kinds(operation.get("requestBody", {}))),
             _table(("parameter", "in", "", ""), map(_parameter, operation["parameters"])),
-            _table(("answer", "", ""), starmap(_answer, operation["responses"].items())),
+            _table(("answer", "", ""), starmap(_answer, own.items())),
         ]
     )
 

@@ -55,6 +55,13 @@ def test_it_shows_every_route_and_every_type(html: str, api: ApiClient) -> None:
     assert set(document["components"]["schemas"]) <= set(page.all("id"))
 
 
+def test_it_says_once_what_any_route_may_answer(html: str) -> None:
+    page = Page(html)
+
+    assert page.text.count("There are too many requests at a time.") == 1
+    assert page.text.count("The token lacks the scope.") > 1
+
+
 def test_it_loads_nothing_and_leads_nowhere_else(html: str) -> None:
     page = Page(html)
 
