@@ -467,7 +467,7 @@ def _words(text: str) -> list[Asked]:
     if not words:
         raise bad_request("text must have a word, of letters or digits.")
     if any(word.is_prefix and len(word.term.name) < LEAST_PREFIX for word in words):
-        raise bad_request(f"text must have at least {LEAST_PREFIX} letters or digits before a *.")
+        raise bad_request(f"A * in text must end a word of at least {LEAST_PREFIX} letters or digits.")
     return words
 
 

@@ -56,7 +56,7 @@ ABOUT: Mapping[str, str] = {
     "model_versions": "Of the model that each answer is from.",
     "metadata": "What came with the upload.",
     "reused_from": "The key whose answer this is, where no detector was asked.",
-    "top_labels": "The surest five.",
+    "top_labels": "Of the surest five those that are not hidden.",
     "thumbnail_url": "Reserved.",
     "callback": "Whom the picture's own callbacks tell of it.",
     "delivery_id": "The webhook-id of each attempt.",

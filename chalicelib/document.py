@@ -1,6 +1,5 @@
 """What a picture can be found by: its labels, by each of their names, and the words that are read in it."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ MOST_WORDS = 200  # different ones of a picture, the surest; Rekognition reads 1
 MOST_NAMES = 10  # aliases of a label, and parents
 LEAST_PREFIX = 2  # characters
 UNSEEN = (Status.QUARANTINING, Status.QUARANTINED, Status.FAILED, Status.REMOVED)
-PIECE = re.compile(r"([^ *]+)(\*?)")
 
 
 class Kind(StrEnum):
@@ -169,14 +167,20 @@ def asked_label(name: str) -> Asked:
 
 
 def asked_words(text: str) -> Iterator[Asked]:
-    """Each word of the text; one with a star at its end is asked for by what it begins with."""
-    for word, star in _pieces(text):
-        yield Asked(word + star, Term(Kind.WORD, word), is_prefix=bool(star))
+    """Each word of the text; one with a star at its end is asked for by what it begins with.
+
+    Where a star stands elsewhere, it is by nothing.
+    """
+    for piece in _pieces(text, "*"):
+        word, star, rest = piece.partition("*")
+        name = _shortened(word) if _has_letters(word) and not rest else ""
+        if name or star:
+            yield Asked(name + star, Term(Kind.WORD, name), is_prefix=bool(star))
 
 
 def words_of(text: str) -> Iterator[str]:
     """The words in a text, in one spelling for every way to write them."""
-    return (word for word, _ in _pieces(text))
+    return map(_shortened, filter(_has_letters, _pieces(text)))
 
 
 def rank(confidence: float) -> str:
@@ -184,13 +188,19 @@ def rank(confidence: float) -> str:
     return f"{round((100 - min(max(confidence, 0), 100)) * 1000):06d}"
 
 
-def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Runs of letters, with their marks, and digits; and whether a star follows."""
+def _pieces(text: str, also: str = "") -> list[str]:
+    """Runs of letters, with their marks, and digits, and of what else is to be among them."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    parted = "".join(each if each == "*" or _is_of_word(each) else " " for each in folded)
-    for word, star in PIECE.findall(parted):
-        if any(map(str.isalnum, word)):
-            yield word[:MAX_WORD], star
+    return "".join(each if each in also or _is_of_word(each) else " " for each in folded).split()
+
+
+def _shortened(word: str) -> str:
+    return word[:MAX_WORD]
+
+
+def _has_letters(piece: str) -> bool:
+    """Or digits, and not only the marks that go with them."""
+    return any(map(str.isalnum, piece))
 
 
 def _is_of_word(character: str) -> bool:

@@ -44,7 +44,9 @@ WHY: Mapping[HTTPStatus, str] = {
 }
 OF_EVERY_ROUTE = (
     HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.REQUEST_URI_TOO_LONG,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -161,10 +163,8 @@ def _problems(route: Route, operation: Operation, scope: str | None) -> Iterator
         yield HTTPStatus.NOT_FOUND
     if operation.may_conflict:
         yield HTTPStatus.CONFLICT
-    if route[0] != "GET":
-        yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     if operation.body:
-        yield from (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
+        yield HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 def _response(description: str, headers: tuple[str, ...], content: Schema) -> Schema:

@@ -25,7 +25,7 @@ BEACH = Label("Beach", 91.5)
 ONE_NEEDED = "A search takes at least one label or text."
 TOO_MANY = f"A search takes at most {MAX_ASKED} labels and words in all."
 NO_WORD = "text must have a word, of letters or digits."
-TOO_SHORT = "text must have at least 2 letters or digits before a *."
+TOO_SHORT = "A * in text must end a word of at least 2 letters or digits."
 LONG_LABEL = f"label must be a label of 1 to 2000 characters, at most {MAX_ASKED} times."
 LONG_NOT = f"not must be a label of 1 to 2000 characters, at most {MAX_ASKED} times."
 BAD_CURSOR = "cursor was changed or belongs to another query; start again without it."
@@ -98,7 +98,7 @@ def test_a_search_answers_summaries_and_says_why(gallery: ApiClient) -> None:
         ({"label": "phone", "text": "no taxis"}, ["a b/ü.png"]),
         ({"label": "none"}, []),
         ({"label": ["dog", "DOG", "Dog"]}, ["dog.png", "both.png"]),
-        ({"label": "🐶" * 2000}, []),
+        ({"label": "a" * 2000}, []),
         ({"label": "#"}, []),
         ({"label": "'; DROP TABLE"}, []),
         ({"label": "\0"}, []),
@@ -130,7 +130,10 @@ def test_pages_of_a_search_fit_together(gallery: ApiClient) -> None:
         ({"label": "a", "not": ["", "b"]}, LONG_NOT),
         ({"label": ["a"] * 11, "not": ["b"] * 10}, TOO_MANY),
         ({"label": "a", "text": "b " * 20}, TOO_MANY),
-        ({"text": "! * ⭐"}, NO_WORD),
+        ({"text": "! ⭐"}, NO_WORD),
+        ({"text": "taxi *"}, TOO_SHORT),
+        ({"text": "*taxi"}, TOO_SHORT),
+        ({"text": "ta*xi"}, TOO_SHORT),
         ({"text": ""}, f"text must be words, in 1 to {MAX_TEXT} characters; taxi* finds what begins so."),
         ({"label": "dog", "text": "t*"}, TOO_SHORT),
         ({"label": "dog", "text": ["a", "b"]}, "text is given more than once."),
