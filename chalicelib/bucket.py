@@ -108,11 +108,17 @@ class Bucket:
                         raise ServiceFailed(f"a download took more than {DOWNLOAD_SECONDS:.0f} seconds")
 
     def entries(self, after: str, most: int) -> list[Entry]:
-        """The current objects behind a key, in the order of their keys: at most 1,000."""
+        """The current objects behind a key, in the order of their keys: fewer only where the bucket ends.
+
+        S3 may fill a page with fewer than were asked for, and then says that there are more.
+        """
+        paginator = self._client.get_paginator("list_objects_v2")
+        steps: Any = {"MaxItems": most, "PageSize": most}
         with translated(CODES):
-            page = self._client.list_objects_v2(Bucket=self._name, StartAfter=after, MaxKeys=most)
+            pages = [*paginator.paginate(Bucket=self._name, StartAfter=after, PaginationConfig=steps)]
         return [
             Entry(each["Key"], each["ETag"].strip('"'), each["LastModified"])
+            for page in pages
             for each in page.get("Contents", [])
         ]
 

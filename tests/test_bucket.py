@@ -711,6 +711,21 @@ def test_the_listing_goes_on_behind_a_key(listed: Bucket, s3: "S3Client") -> Non
     assert [[entry.key for entry in page] for page in pages] == [["a", "b"], ["c"], []]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_listing_goes_on_behind_a_page_that_is_shorter_than_was_asked_for(
+    size: int, listed: Bucket, client: "S3Client", s3: "S3Client"
+) -> None:
+    for key in ("a", "b", "c", "d"):
+        s3.put_object(Bucket=listed.name, Key=key, Body=b"x")
+    client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=size)
+    )
+
+    pages = [listed.entries("", 3), listed.entries("c", 3)]
+
+    assert [[entry.key for entry in page] for page in pages] == [["a", "b", "c"], ["d"]]
+
+
 def test_the_listing_spells_every_key_as_it_is(listed: Bucket, s3: "S3Client") -> None:
     for key in KEYS:
         s3.put_object(Bucket=listed.name, Key=key, Body=b"x")

@@ -279,6 +279,32 @@ def test_rows_are_compared_in_steps_and_every_lost_removal_found_in_one_round(st
     assert found == [["0.png"], ["3.png"], ["4.png"], []]
 
 
+def short_pages(stage: Stage, operation: str, size: str) -> None:
+    """Both services may answer with fewer than were asked for, and say that there are more."""
+    stage.services.session.events.register(
+        f"provide-client-params.{operation}", lambda params, **_: params.update({size: min(params[size], 2)})
+    )
+
+
+def test_a_short_page_is_not_the_end_of_the_bucket(stage: Stage) -> None:
+    short_pages(stage, "s3.ListObjectsV2", "MaxKeys")
+    keys = [f"{number}.png" for number in range(5)]
+    stage.put(*keys)
+    stage.label(*keys[:4])
+
+    assert stage.recover(timedelta(minutes=11)) == ["4.png"]
+
+
+def test_a_short_page_is_not_the_end_of_the_rows(stage: Stage) -> None:
+    short_pages(stage, "dynamodb.Query", "Limit")
+    keys = [f"{number}.png" for number in range(5)]
+    stage.put(*keys)
+    stage.label(*keys)
+    stage.delete("4.png")
+
+    assert stage.recover() == ["4.png"]
+
+
 def test_after_a_round_a_sweep_rests(stage: Stage) -> None:
     stage.recover()
     stage.put(KEY)
