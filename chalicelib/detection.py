@@ -10,7 +10,14 @@ from chalicelib.bucket import Bucket
 from chalicelib.contents import Contents
 from chalicelib.conversion import Converter
 from chalicelib.daily_limit import DailyLimit
-from chalicelib.errors import LabellerError, ObjectUnavailable, PictureRefused, Throttled
+from chalicelib.errors import (
+    AccessLost,
+    LabellerError,
+    ObjectUnavailable,
+    PictureRefused,
+    Retryable,
+    Throttled,
+)
 from chalicelib.imaging import inspect, is_readable_as_it_is, refusal
 from chalicelib.metrics import Metrics
 from chalicelib.model import Claim, Findings, Partial, Recipe, StoredObject, is_flagged
@@ -111,6 +118,8 @@ class Detection:
         with ThreadPoolExecutor(MAX_CALLS) as pool:
             answers = {call: pool.submit(self._call, call, image, watch, wait) for call in calls}
         findings, failure = self._gathered(known.findings, answers, watch)
+        if isinstance(failure, ObjectUnavailable):
+            failure = self._explained(failure, contents.found)
         return Detected(replace(known, findings=findings), failure)
 
     def _counted(self, known: Partial) -> Partial:
@@ -147,6 +156,14 @@ class Detection:
             for detector in call:
                 self.metrics.detector_call(detector, watch.detectors[detector])
         return findings, max(failures, key=_weight, default=None)
+
+    def _explained(self, failure: ObjectUnavailable, found: StoredObject) -> BaseException:
+        """Rekognition says the same of an object that is gone and of one that it may not read."""
+        try:
+            is_there = self.bucket.version(found.key, found.version_id, found.etag) is not None
+        except Retryable as unknown:
+            return unknown
+        return AccessLost(f"it is there: {failure}") if is_there else failure
 
     def _judged(self, known: Partial) -> Partial:
         moderation = known.findings.moderation

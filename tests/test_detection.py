@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -36,7 +37,7 @@ from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.store import UNCLAIMED
-from tests.faults import json_error, plan, xml_error
+from tests.faults import Step, answering, json_error, plan, xml_error
 from tests.interception import sdk_waiting_by
 from tests.pictures import ENCODERS, STORED, UPRIGHT, picture, quarters, seen, turned
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
@@ -227,7 +228,7 @@ def test_when_nothing_is_missing_nothing_is_fetched_or_asked(
 FAILURES: dict[str, tuple[int, str, type[Exception]]] = {
     "bug": (400, "SomethingNew", ClientError),
     "refusal": (400, "InvalidImageFormatException", PictureRefused),
-    "gone": (400, "InvalidS3ObjectException", ObjectUnavailable),
+    "unreadable": (400, "InvalidS3ObjectException", AccessLost),
     "forbidden": (400, "AccessDeniedException", AccessLost),
 }
 
@@ -245,6 +246,34 @@ def test_of_several_failures_a_bug_counts_then_what_is_final_then_what_explains_
 
     assert type(detected.failure) is FAILURES[counts][2]
     assert detected.findings == Findings(moderation=ALL.moderation, model_versions={"moderation": "7.0"})
+
+
+@pytest.mark.parametrize(
+    ("steps", "failure"),
+    [
+        pytest.param([], AccessLost, id="it is there"),
+        pytest.param([answering(403, b"")], AccessLost, id="nobody may read it"),
+        pytest.param([answering(404, b"")], ObjectUnavailable, id="it is gone"),
+        pytest.param([answering(503, b"")] * 2, ServiceFailed, id="nobody can tell"),
+    ],
+)
+def test_why_rekognition_cannot_read_an_object_is_asked_of_the_bucket(
+    steps: list[Step],
+    failure: type[Exception],
+    put: Put,
+    detect: Detect,
+    services: Services,
+    rekognition: ScriptedRekognition,
+    hasty: None,
+) -> None:
+    found = put(dangerous_car())
+    rekognition.failures[TEXT].append((400, "InvalidS3ObjectException"))
+    heads = plan(services.s3.meta.events, "s3.HeadObject", *steps)
+
+    detected = detect(found)
+
+    assert (detected.findings, type(detected.failure)) == (WITHOUT[TEXT], failure)
+    assert {parse_qs(urlsplit(head.url).query)["versionId"][0] for head in heads} == {found.version_id}
 
 
 @pytest.mark.parametrize("content_type", ["image/jpeg", "image/png"])

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import rows
-from chalicelib.errors import AccessLost, Contended, ObjectUnavailable, ServiceFailed, Throttled
+from chalicelib.errors import AccessLost, Contended, ServiceFailed, Throttled
 from chalicelib.labelling import LOOKS, Labelling
 from chalicelib.model import Detector, Outcome
 from chalicelib.services import Services
@@ -327,13 +327,13 @@ def test_what_a_retry_can_heal_is_raised_and_the_next_try_need_not_wait(
     assert label("car.png") is Outcome.LABELLED
 
 
-def test_an_object_that_rekognition_cannot_read_and_is_there_is_tried_again(
+def test_an_object_that_rekognition_cannot_read_and_is_there_is_the_operators_to_mend_and_tried_again(
     put: Put, label: Label, rekognition: ScriptedRekognition
 ) -> None:
     put("car.png", picture("Car 90"))
     rekognition.failures["DetectLabels"].append((400, "InvalidS3ObjectException"))
 
-    with pytest.raises(ObjectUnavailable):
+    with pytest.raises(AccessLost):
         label("car.png")
 
     assert label("car.png") is Outcome.LABELLED
