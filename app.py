@@ -44,12 +44,12 @@ def label_queued_image(event: Messages) -> dict[str, Any]:
 
 @app.on_dynamodb_record(stream_arn=settings.images_stream_arn, starting_position="TRIM_HORIZON")
 def notify(event: RowsChanged) -> dict[str, Any]:
-    return event.handled(services.dispatching.announce, services.stream_dead_letters.send)
+    return event.handled(services.dispatching.announce, services.stream_dead_letters.send, services.state)
 
 
 @app.on_dynamodb_record(stream_arn=settings.images_stream_arn, starting_position="TRIM_HORIZON")
 def index_image(event: RowsChanged) -> dict[str, Any]:
-    return event.handled(services.indexing.index, services.stream_dead_letters.send)
+    return event.handled(services.indexing.index, services.stream_dead_letters.send, services.state)
 
 
 @app.on_sqs_message(

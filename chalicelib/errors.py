@@ -27,6 +27,10 @@ class CallbackUnresolved(CallbackRefused):
     """The host has no address, which the owner of its name may change."""
 
 
+class Deadly(LabellerError):
+    """Nobody who took it up has survived it."""
+
+
 class Deferred(LabellerError):
     """The picture's turn comes another day, without anybody's trying."""
 

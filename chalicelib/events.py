@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
 from chalice.app import DynamoDBEvent, S3Event, SQSEvent
 
 from chalicelib import log, rows
+from chalicelib.deaths import SUSPECT, Deaths
 from chalicelib.errors import Retryable
 from chalicelib.notifications import keys_of
 from chalicelib.queue import Message
+from chalicelib.state import State
 
 LONGEST_MESSAGE = 1_000_000  # characters, all of them ASCII, and so bytes; SQS takes 1 MiB
 
@@ -45,16 +48,25 @@ class Messages(SQSEvent):  # type: ignore[misc]
 class RowsChanged(DynamoDBEvent):  # type: ignore[misc]
     """Changes of the table's rows, those of each in the order in which they happened."""
 
-    def handled(self, handle: Handle, put_aside: Callable[[str], object]) -> dict[str, Any]:
+    def handled(self, handle: Handle, put_aside: Callable[[str], object], state: State) -> dict[str, Any]:
         """Hands over each change by itself, and tells Lambda the first that failed: there it goes on.
 
-        What no later try can heal is put aside as JSON, so that it holds up nothing that comes after it.
+        What no later try can heal, and what functions die of, is put aside as JSON, so that it holds up
+        nothing that comes after it.
         """
         changes = [record["dynamodb"] for record in self.to_dict()["Records"]]
+        risk = self._risk(changes, state)
         failed = [
-            change["SequenceNumber"] for change in changes if not _is_handled(change, handle, put_aside)
+            change["SequenceNumber"] for change in changes if not _is_handled(change, handle, put_aside, risk)
         ]
         return item_failures(failed[:1])
+
+    def _risk(self, changes: list[Any], state: State) -> AbstractContextManager[None]:
+        """Of a change that comes late and alone others may have died."""
+        created = changes[0].get("ApproximateCreationDateTime", 0)
+        if len(changes) > 1 or state.now().timestamp() - created < SUSPECT.total_seconds():
+            return nullcontext()
+        return Deaths(state, self.context.function_name).risked(changes[0]["SequenceNumber"])
 
 
 def item_failures(identifiers: Iterable[str]) -> dict[str, Any]:
@@ -65,11 +77,14 @@ def item_failures(identifiers: Iterable[str]) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in identifiers]}
 
 
-def _is_handled(change: Any, handle: Handle, put_aside: Callable[[str], object]) -> bool:
+def _is_handled(
+    change: Any, handle: Handle, put_aside: Callable[[str], object], risk: AbstractContextManager[None]
+) -> bool:
     facts = {"record": change["SequenceNumber"], "image": change["Keys"]["source_file"]["S"]}
     try:
         try:
-            handle(_row(change.get("OldImage")), _row(change.get("NewImage")))
+            with risk:
+                handle(_row(change.get("OldImage")), _row(change.get("NewImage")))
         except Retryable:
             raise
         except Exception as bug:  # noqa: BLE001 - one record must not cost its neighbours their turn

@@ -27,7 +27,7 @@ class State:
     def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], datetime]) -> None:
         self._client = client
         self._table = table
-        self._now = now
+        self.now = now
 
     def get(self, name: str, entry: str, kind: type[T]) -> T | None:
         """The row as it is now; None too for what another version of this code wrote in a way of its own."""
@@ -36,7 +36,7 @@ class State:
                 TableName=self._table, Key=rows.marshal(_key(name, entry)), ConsistentRead=True
             ).get("Item")
         row = rows.unmarshal(item) if item else None
-        if row is None or rows.is_expired(row, self._now()):
+        if row is None or rows.is_expired(row, self.now()):
             return None
         try:
             return rows.read(row, kind)
@@ -84,7 +84,7 @@ class State:
             self._client.update_item(TableName=self._table, **update)
 
     def _end(self, life: timedelta) -> int:
-        return int((self._now() + life).timestamp())
+        return int((self.now() + life).timestamp())
 
 
 def _key(name: str, entry: str) -> dict[str, str]:

@@ -44,9 +44,10 @@ def of_schedule(_: Outputs) -> Parameters:
 def of_stream(outputs: Outputs) -> Parameters:
     """UpdateEventSourceMapping's for the stream of the images table.
 
-    What a later try can heal is tried for hours, so that no outage loses it; what none can heal the function
-    itself puts aside. A record that not even that can be done with is given up well before the stream forgets
-    it after a day: the message that is sent then holds only where in the stream the record stands.
+    What a later try can heal is tried for hours, so that no outage loses it; what none can heal, and what
+    functions die of, the function itself puts aside. A record that not even that can be done with is given up
+    well before the stream forgets it after a day: the message that is sent then holds only where in the
+    stream the record stands.
     """
     return {
         "FilterCriteria": {"Filters": [{"Pattern": json.dumps(_IMAGE_ROWS)}]},

@@ -19,7 +19,7 @@ from chalicelib.model import Upload
 from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint
 from tests.faults import send
-from tests.lambda_events import changes, received
+from tests.lambda_events import changes, context, received
 from tests.pumped_stage import PumpedStage, pumped_stage
 from tests.receivers import OK, Receiver, answer, receiver
 from tests.scripted_rekognition import ScriptedRekognition
@@ -126,7 +126,7 @@ def test_a_stream_and_a_queue_that_repeat_themselves_make_one_callback(
         key = stage.upload(served.url)
         event = changes(stage.services.settings.images_stream_arn)
         for _ in range(3):
-            app_module.notify(event, None)
+            app_module.notify(event, context())
         [callback] = stage.callbacks(key)
         for _ in range(3):
             stage.services.dispatching._hurry(key, callback.event_id)

@@ -1,12 +1,29 @@
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
+import pytest
+
 from chalicelib import rows
+from chalicelib.deaths import MOST, SUSPECT
 from chalicelib.errors import Throttled
 from chalicelib.events import LONGEST_MESSAGE, Messages, ObjectsChanged, RowsChanged, item_failures
 from chalicelib.notifications import notification_of
 from chalicelib.queue import Message
+from chalicelib.settings import Settings
+from chalicelib.state import State
+from tests.crash_points import Crash
+from tests.lambda_events import context
 from tests.log_lines import log_lines
+
+CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def state(settings: Settings) -> State:
+    """As changes are handed over at once."""
+    return State(boto3.client("dynamodb"), settings.state_table, lambda: CREATED)
 
 
 def messages(*bodies: str) -> Any:
@@ -37,6 +54,7 @@ def changes(*keys: str) -> Any:
                 "eventID": f"e{number}",
                 "eventName": "INSERT",
                 "dynamodb": {
+                    "ApproximateCreationDateTime": CREATED.timestamp(),
                     "Keys": rows.marshal(rows.image_key(key)),
                     "NewImage": rows.marshal({**rows.image_key(key), "size": number}),
                     "SequenceNumber": str(number),
@@ -75,7 +93,7 @@ def test_when_all_is_done_nothing_comes_again() -> None:
     assert item_failures([]) == {"batchItemFailures": []}
 
 
-def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is() -> None:
+def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is(state: State) -> None:
     event = changes("a.png", "b.png", "c.png")
     _, changed, deleted = (record["dynamodb"] for record in event["Records"])
     changed["OldImage"] = rows.marshal({"size": 1})
@@ -84,7 +102,7 @@ def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is() -> None:
     aside: list[str] = []
 
     told = RowsChanged(event, None).handled(
-        lambda before, after: handed.append((before, after)), aside.append
+        lambda before, after: handed.append((before, after)), aside.append, state
     )
 
     assert told == {"batchItemFailures": []}
@@ -95,7 +113,7 @@ def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is() -> None:
     ]
 
 
-def test_a_change_that_fails_costs_its_neighbours_nothing_and_is_where_lambda_goes_on() -> None:
+def test_a_change_that_fails_costs_its_neighbours_nothing_and_is_where_lambda_goes_on(state: State) -> None:
     done: list[str] = []
     aside: list[str] = []
 
@@ -108,7 +126,7 @@ def test_a_change_that_fails_costs_its_neighbours_nothing_and_is_where_lambda_go
 
     event = changes("a.png", "b.png", "c.png", "d.png", "e.png", "f.png")
     with log_lines() as lines:
-        told = RowsChanged(event, None).handled(handle, aside.append)
+        told = RowsChanged(event, None).handled(handle, aside.append, state)
 
     assert done == ["a.png", "c.png", "f.png"]
     assert told == {"batchItemFailures": [{"itemIdentifier": "4"}]}
@@ -120,32 +138,32 @@ def test_a_change_that_fails_costs_its_neighbours_nothing_and_is_where_lambda_go
     ]
 
 
-def test_a_change_that_cannot_be_read_is_put_aside_alone() -> None:
+def test_a_change_that_cannot_be_read_is_put_aside_alone(state: State) -> None:
     event = changes("a.png", "b.png", "c.png")
     event["Records"][0]["dynamodb"]["NewImage"] = {"size": {"N": "much"}}
     done: list[Any] = []
     aside: list[str] = []
 
     told = RowsChanged(event, None).handled(
-        lambda _, row: done.append(row and row["source_file"]), aside.append
+        lambda _, row: done.append(row and row["source_file"]), aside.append, state
     )
 
     assert (done, told, len(aside)) == (["b.png", "c.png"], {"batchItemFailures": []}, 1)
 
 
-def test_a_change_that_cannot_be_put_aside_comes_again() -> None:
+def test_a_change_that_cannot_be_put_aside_comes_again(state: State) -> None:
     def handle(*_: Any) -> None:
         raise KeyError("status")
 
     def put_aside(_: str) -> None:
         raise Throttled("slower")
 
-    told = RowsChanged(changes("a.png"), None).handled(handle, put_aside)
+    told = RowsChanged(changes("a.png"), None).handled(handle, put_aside, state)
 
     assert told == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
-def test_of_a_change_too_long_for_a_message_there_is_where_it_stands() -> None:
+def test_of_a_change_too_long_for_a_message_there_is_where_it_stands(state: State) -> None:
     event = changes("a.png")
     change = event["Records"][0]["dynamodb"]
     change["NewImage"]["text"] = {"S": "x" * LONGEST_MESSAGE}
@@ -154,6 +172,40 @@ def test_of_a_change_too_long_for_a_message_there_is_where_it_stands() -> None:
     def handle(*_: Any) -> None:
         raise KeyError("status")
 
-    RowsChanged(event, None).handled(handle, aside.append)
+    RowsChanged(event, None).handled(handle, aside.append, state)
 
     assert [json.loads(each) for each in aside] == [{"Keys": change["Keys"], "SequenceNumber": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("keys", "age", "is_put_aside"),
+    [
+        pytest.param(["a.png"], SUSPECT, True, id="late and alone"),
+        pytest.param(["a.png"], SUSPECT - timedelta(seconds=1), False, id="new"),
+        pytest.param(["a.png", "b.png"], SUSPECT, False, id="in company, that would be halved"),
+    ],
+)
+def test_a_change_that_functions_die_of_is_put_aside_once_it_is_known(
+    state: State, keys: list[str], age: timedelta, is_put_aside: bool
+) -> None:
+    event = changes(*keys)
+    state.now = lambda: CREATED + age
+    aside: list[str] = []
+
+    outcomes = [attempted(event, aside, state) for _ in range(MOST + 1)]
+
+    assert outcomes == ["death"] * MOST + ["end" if is_put_aside else "death"]
+    assert [json.loads(each) for each in aside] == [event["Records"][0]["dynamodb"]] * is_put_aside
+
+
+def attempted(event: Any, aside: list[str], state: State) -> str:
+    """What becomes of a function that dies of whatever change it begins with."""
+
+    def die(*_: Any) -> None:
+        raise Crash
+
+    try:
+        RowsChanged(event, context()).handled(die, aside.append, state)
+    except Crash:
+        return "death"
+    return "end"

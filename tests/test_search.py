@@ -18,7 +18,7 @@ from local_cloud.endpoint import Endpoint
 from tests.answered import Answered
 from tests.direct import short_circuit
 from tests.faults import operations, plan
-from tests.lambda_events import changes
+from tests.lambda_events import changes, context
 from tests.search_index import (
     expected,
     folded,
@@ -421,7 +421,7 @@ class Stream:
         return records
 
     def _hand_over(self, records: list[Any]) -> None:
-        answer = self.app_module.index_image({"Records": records}, None)
+        answer = self.app_module.index_image({"Records": records}, context())
         assert answer == {"batchItemFailures": []}
 
 

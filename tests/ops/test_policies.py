@@ -16,7 +16,10 @@ from chalice import Chalice
 
 from chalicelib.callback import LONGEST
 from chalicelib.callback_url import CallbackRules
+from chalicelib.dispatching import Dispatching
+from chalicelib.errors import Throttled
 from chalicelib.exchange import Limits
+from chalicelib.indexing import Indexing
 from chalicelib.model import image_id
 from chalicelib.notifications import keys_of
 from chalicelib.services import Services
@@ -57,6 +60,10 @@ functions:
   api_handler: {Read: {actions: ["dynamodb:GetItem"], resources: ["arn:${Partition}:${Table}"]}}
   notify: {Read: {actions: ["dynamodb:Query"], resources: ["${Table}/a", "${Table}/b"]}}
 """
+
+
+def throttled(*_: object) -> None:
+    raise Throttled("slower")
 
 
 @dataclass(frozen=True)
@@ -180,6 +187,16 @@ class Deployment:
             self.deliver()
             self.app.index_image(changes(self.services.settings.images_stream_arn), context())
 
+    def survive(self) -> None:
+        """What comes late and cannot be done for now."""
+        [change, *_] = changes(self.services.settings.images_stream_arn)["Records"]
+        change["dynamodb"]["ApproximateCreationDateTime"] = 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Dispatching, "announce", throttled)
+            patch.setattr(Indexing, "index", throttled)
+            for function in (self.app.notify, self.app.index_image):
+                function({"Records": [change]}, context())
+
     def give_up(self) -> None:
         later = replace(self.services.delivery, now=lambda: self.services.now() + LONGEST)
         vars(self.services)["delivery"] = later
@@ -287,6 +304,7 @@ def used(deployment: Deployment, services: Services, app_module: ModuleType, gua
         deployment.recover()
         deployment.call_back()
         deployment.index()
+        deployment.survive()
         deployment.ask()
         deployment.delete()
     return {name: recorded[name] | implied(app, name, values) for name in functions(app)}

@@ -54,6 +54,7 @@ from tests.search_index import Index, expected, indexed, rows_of
 PAUSE = 0.2  # seconds that whoever backs off waits, since chance would not repeat
 NAME = "reliable"
 DETECTORS = ("labels", "moderation")
+QUEUES = ("labelling", "labelling-dead-letters", "callbacks", "callbacks-dead-letters", "stream-dead-letters")
 
 T = TypeVar("T")
 
@@ -224,6 +225,9 @@ class Stage:
     def dead_letters(self) -> list[str]:
         return [message.body for message in self._queue("labelling-dead-letters")._messages]
 
+    def stream_dead_letters(self) -> list[str]:
+        return [message.body for message in self._queue("stream-dead-letters")._messages]
+
     @property
     def dead_keys(self) -> set[str]:
         bodies = map(json.loads, self.dead_letters())
@@ -344,7 +348,7 @@ class Stage:
                 shard.items.clear()
         for bucket in (self.bucket, self.services.settings.quarantine_bucket):
             self._bucket(bucket).keys.clear()
-        for name in ("labelling", "labelling-dead-letters", "callbacks", "callbacks-dead-letters"):
+        for name in QUEUES:
             self._queue(name)._messages.clear()
 
     def _bucket(self, name: str) -> Any:
