@@ -23,7 +23,6 @@ from chalicelib.errors import (
 from chalicelib.imaging import inspect
 from chalicelib.metrics import Metrics
 from chalicelib.model import (
-    EXHAUSTED,
     Answer,
     Claim,
     Outcome,
@@ -158,24 +157,28 @@ class Labelling:
             secluded = self._secluded(found, answer, before)
             if before.secluded:  # an older version, or this one before it was released
                 self.quarantining.purge(this.key, before.secluded)
-            committed = self._commit(found, run, before, answer, detected.known, secluded)
+            attempt = self._commit(found, run, before, answer, detected.known, secluded)
         except Exception as failure:
-            is_exhausted = this.is_last and not isinstance(failure, AccessLost)
+            is_gone = self._is_gone(found, failure)
+            is_exhausted = this.is_last and not isinstance(failure, AccessLost) and not is_gone
             self._leave(found, run, before, detected.known, is_exhausted)
-            if isinstance(failure, ObjectUnavailable) and not self._is_current(found):
+            if is_gone:
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
-        if not committed:
-            return Result(Outcome.SUPERSEDED)
+        if not attempt.won:
+            is_ours = attempt.row.run == run  # and somebody wants the picture gone
+            return replace(attempt.row, lease_until=0) if is_ours else Result(Outcome.SUPERSEDED)
         if secluded:
             return self._go_on(this.key, run, _secluded_by(before, found, secluded), secluded)
         return Result(Outcome(answer.status), answer.reason, answer.reused_from)
 
     def _secluded(self, found: StoredObject, answer: Answer, before: Claim) -> Secluded | None:
-        """Where the picture is to go, if it must not be seen."""
+        """Where the picture is to go, if it must not be seen; ObjectUnavailable if it is gone already."""
         moderation = answer.findings.moderation
         if not self.quarantines or moderation is None or not moderation.flagged or before.exemption(found):
             return None
+        if not self._is_current(found):
+            raise ObjectUnavailable("a picture to be put into quarantine was deleted")
         return Secluded(found.version, found.version_id, found.etag, place_of(found), moderation)
 
     def _commit(
@@ -186,14 +189,15 @@ class Labelling:
         answer: Answer,
         known: Partial,
         secluded: Secluded | None,
-    ) -> bool:
+    ) -> Attempt:
         now = self.now()
         if secluded:
             return self.store.seclude(found, run, secluded, known, before, now, self.lease_seconds)
         exempt = before.exemption(found)
-        return self.store.commit(
+        won = self.store.commit(
             found, run, answer, before.label_keys, now, wish=before.relabel, exempt=exempt
         )
+        return Attempt(won, before)
 
     def _leave(
         self, found: StoredObject, run: str, before: Claim, partial: Partial, is_exhausted: bool
@@ -201,8 +205,7 @@ class Labelling:
         """Lets the next try begin at once, where this one has ended."""
         try:
             if is_exhausted:
-                answer = Answer(Status.FAILED, EXHAUSTED, found.content_type)
-                self.store.commit(found, run, answer, before.label_keys, self.now(), partial=partial)
+                self.store.exhaust(found, run, before, partial, self.now())
             else:
                 self.store.release(found.key, run, before, partial, self.now())
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
@@ -213,6 +216,14 @@ class Labelling:
             self.store.let_go(key, run)
         except Retryable as failure:
             log.failed(failure, image=key, outcome="not_released")
+
+    def _is_gone(self, found: StoredObject, failure: Exception) -> bool:
+        """Whether that is why there is no answer; False if S3 does not tell."""
+        try:
+            return isinstance(failure, ObjectUnavailable) and not self._is_current(found)
+        except Retryable as unknown:
+            log.failed(unknown, image=found.key, outcome="not_looked_at")
+            return False
 
     def _is_current(self, found: StoredObject) -> bool:
         current = self.bucket.look(found.key)

@@ -289,6 +289,7 @@ class Claim:
     exempt: Exemption | None = None
     release: str | None = None  # somebody wants it back, by this nonce
     purge: str | None = None  # somebody wants it gone
+    labelled: str | None = None  # the version that its labels are of
 
     @property
     def finished(self) -> bool:

@@ -182,6 +182,7 @@ def read_claim(row: Row) -> Claim:
         exempt=convert(_plain(row.get("exempt")), Exemption | None),
         release=row.get("release"),
         purge=row.get("purge"),
+        labelled=row.get("version_id", row.get("etag")) if "labelled_at" in row else None,
     )
 
 

@@ -16,6 +16,7 @@ from chalicelib.aws_errors import error_code, translated
 from chalicelib.deny_list import DenyList
 from chalicelib.errors import Contended, Throttled
 from chalicelib.model import (
+    EXHAUSTED,
     Answer,
     Claim,
     Exemption,
@@ -134,8 +135,10 @@ class Store:
         return self._change(source_file, {"release": nonce}, there, mark="release").won
 
     def ask_for_purge(self, source_file: str, token: str) -> bool:
-        """False if the picture is neither in quarantine nor half-way there or back."""
-        return self._change(source_file, {"purge": token}, {"secluded": ...}, mark="purge").won
+        """Also of a picture that may be on its way to quarantine; whether it is there, or half-way there or
+        back."""
+        attempt = self._change(source_file, {"purge": token}, {"run": ..., "expires_at": None}, mark="purge")
+        return attempt.won and attempt.row.secluded is not None
 
     def ask_again(self, source_file: str, token: str) -> bool:
         """Lets the row answer for no version until a commit of who claims after this, and forgets what
@@ -178,7 +181,6 @@ class Store:
         label_keys: Sequence[str],
         now: datetime,
         wish: str | None = None,
-        partial: Partial | None = None,
         exempt: Exemption | None = None,
     ) -> bool:
         """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours.
@@ -190,7 +192,7 @@ class Store:
             **fields,
             "lease_until": None,
             "expires_at": None,
-            **rows.partial_fields(partial),
+            "partial": None,
             **rows.seclusion_fields(exempt=exempt),
         }
         change |= {"relabelled": wish} if wish else {}
@@ -204,6 +206,24 @@ class Store:
         )
         return in_the_way is None or in_the_way.committed_run == run
 
+    def exhaust(self, found: StoredObject, run: str, row: Claim, partial: Partial, now: datetime) -> None:
+        """Says that the picture got no answer, where it has none; what the next try must know stays.
+
+        The row is as it was before we claimed it, and is left alone if it is another run's by now.
+        """
+        if row.labelled == found.version:
+            self.release(found.key, run, row, partial, now, Status.LABELLED)
+            return
+        answer = Answer(Status.FAILED, EXHAUSTED, found.content_type)
+        change = {
+            **rows.answer_fields(found, run, answer, now),
+            "lease_until": None,
+            "expires_at": None,
+            **rows.partial_fields(partial),
+        }
+        update = {"Update": self._update(found.key, change, {"run": run})}
+        self._transact([update, *self._deletions(found.key, row.label_keys)])
+
     def seclude(
         self,
         found: StoredObject,
@@ -213,11 +233,12 @@ class Store:
         row: Claim,
         now: datetime,
         lease_seconds: int,
-    ) -> bool:
-        """Deletes the label rows, and says where the picture is going; False if the row is not ours.
+    ) -> Attempt:
+        """Deletes the label rows, and says where the picture is going.
 
-        Of what detectors have told, the row shows moderation only. It is as it was before we claimed it, and
-        has no last word until `conclude` has said so.
+        Lost if the row is not ours, or if somebody has wanted the picture gone since we claimed it, before
+        which the row was as it is given. Of what detectors have told, it shows moderation only from now on,
+        and it has no last word until `conclude` has said so.
         """
         answer = Answer(Status.QUARANTINING, findings=Findings(moderation=secluded.moderation))
         change = {
@@ -231,11 +252,11 @@ class Store:
         del change["committed_run"]
         in_the_way = self._transact(
             [
-                {"Update": self._update(found.key, change, {"run": run})},
+                {"Update": self._update(found.key, change, {"run": run, "purge": row.purge})},
                 *self._deletions(found.key, row.label_keys),
             ]
         )
-        return in_the_way is None
+        return Attempt(in_the_way is None, in_the_way or row)
 
     def conclude(self, source_file: str, run: str, now: datetime) -> Attempt:
         """Says that the picture is in quarantine, if the row is still ours."""

@@ -35,8 +35,11 @@ class Wishes:
         return wanted
 
     def remove(self, key: str) -> None:
-        """From the bucket, and from quarantine; S3 tells of the one, and of the other the queue must."""
-        is_secluded = self.store.ask_for_purge(key, secrets.token_hex(16))
+        """From the bucket, and from quarantine; S3 tells of the one, and of the other the queue must.
+
+        In this order: who is about to put the picture into quarantine looks at the bucket first, and then
+        writes only on a row that has no new wish.
+        """
         self.bucket.delete(key)
-        if is_secluded:
+        if self.store.ask_for_purge(key, secrets.token_hex(16)):
             self.queue.ask_for(key)

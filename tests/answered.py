@@ -47,7 +47,7 @@ class Answered:
         moderation = Moderation(flagged=True)
         secluded = Secluded(found.version, found.version_id, found.etag, "place", moderation)
         partial = Partial(found.version, "recipe", Findings())
-        assert self.store.seclude(found, run, secluded, partial, row, NOW, 150)
+        assert self.store.seclude(found, run, secluded, partial, row, NOW, 150).won
         assert self.store.conclude(key, run, NOW).won
 
     def remove(self, key: str) -> None:

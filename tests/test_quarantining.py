@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.errors import Retryable
+from chalicelib.errors import Retryable, ServiceFailed
 from chalicelib.model import RELEASE, Outcome, StoredObject, place_of
 from chalicelib.services import Services
 from chalicelib.settings import Settings
@@ -17,7 +17,7 @@ from tests.catalogue import Catalogue
 from tests.crash_points import Crash, Mortal, When
 from tests.direct import short_circuit, straight_to
 from tests.faults import after, json_error, plan
-from tests.interception import Call, Layer, intercept
+from tests.interception import Call, Layer, intercept, sdk_waiting_by
 from tests.pictures import picture
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
 from tests.test_interleaving import StrandPool, Worker, current, interleavings
@@ -46,6 +46,12 @@ class Stage:
 
     def label(self) -> Outcome:
         return self.services.labelling.label(KEY)
+
+    def exhaust(self, rekognition: ScriptedRekognition) -> None:
+        """The last try, while Rekognition answers nothing."""
+        rekognition.failures[LABELS] += 3 * [(500, "InternalServerError")]  # for each of the SDK's attempts
+        with sdk_waiting_by(lambda _: None), pytest.raises(ServiceFailed):
+            self.services.labelling.label(KEY, is_last_try=True)
 
     @property
     def shown(self) -> str:
@@ -414,6 +420,100 @@ def test_a_removal_half_way_waits_for_who_is_at_work_and_then_leaves_nothing(
     assert (*stage.state, stage.versions) == (*REMOVED, [])
 
 
+@pytest.mark.parametrize("call", ["rekognition.DetectLabels", "rekognition.DetectModerationLabels"])
+@pytest.mark.parametrize("first", [[], [BAD]], ids=["the first version", "with one in quarantine"])
+def test_a_removal_wins_over_who_is_about_to_put_it_away(
+    first: list[bytes], call: str, stage: Stage, services: Services
+) -> None:
+    for body in first:
+        stage.put(body)
+        stage.label()
+    stage.put()
+    removed = plan(
+        services.rekognition._client.meta.events,
+        call,
+        after(lambda: Services(services.settings).wishes.remove(KEY)),
+    )
+
+    outcomes = [stage.label(), stage.label()]
+
+    assert len(removed) == 1
+    assert outcomes == [Outcome.REMOVED, Outcome.DUPLICATE]
+    assert stage.state == REMOVED
+
+
+def test_a_removal_of_before_does_not_take_what_is_uploaded_since(stage: Stage, services: Services) -> None:
+    stage.put(GOOD)
+    stage.label()
+    services.wishes.remove(KEY)
+    stage.put()
+
+    outcomes = [stage.label(), stage.label()]
+
+    assert outcomes == [Outcome.QUARANTINED, Outcome.DUPLICATE]
+    assert stage.state == PUT_AWAY
+
+
+def test_a_released_picture_that_is_exhausted_later_stays_released(
+    stage: Stage, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    stage.label()
+    services.wishes.relabel(KEY)
+    stage.exhaust(rekognition)
+
+    outcome = stage.label()
+
+    assert outcome is Outcome.LABELLED
+    assert stage.state == LABELLED
+
+
+def test_a_release_that_is_exhausted_comes_true_when_it_is_tried_again(
+    stage: Stage,
+    services: Services,
+    rekognition: ScriptedRekognition,
+    strict: Settings,
+    endpoint: Endpoint,
+) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    stricter = over(straight_to(endpoint), replace(strict, min_confidence=60.0))  # so that all is asked again
+    today = replace(stage, services=stricter)
+    today.exhaust(rekognition)
+    assert stage.row["status"] == "failed"
+
+    outcome = today.label()
+
+    assert outcome is Outcome.LABELLED
+    assert stage.state == LABELLED
+
+
+@pytest.mark.parametrize(
+    ("then", "end"),
+    [
+        (Stage.label, ("labelled", GOOD, [], ["image", "label#cat"])),
+        (lambda stage: stage.services.wishes.remove(KEY), REMOVED),
+        (Stage.delete, REMOVED),
+    ],
+    ids=["tried again", "removed", "deleted"],
+)
+def test_an_exhausted_upload_leaves_nothing_in_quarantine_of_what_was_there(
+    then: Callable[[Stage], object], end: Any, stage: Stage, rekognition: ScriptedRekognition
+) -> None:
+    stage.put()
+    stage.label()
+    stage.put(GOOD)
+    stage.exhaust(rekognition)
+
+    then(stage)
+    stage.label()
+
+    assert stage.state == end
+
+
 def test_what_is_gone_from_quarantine_by_other_hands_is_removed_when_it_is_released(
     stage: Stage, services: Services
 ) -> None:
@@ -546,7 +646,7 @@ RACES: dict[str, tuple[list[Step], Step, Any]] = {
         lambda stage: stage.put(GOOD),
         ("labelled", GOOD, [], ["image", "label#cat"]),
     ),
-    "a removal": ([Stage.put], want_it_gone, None),
+    "a removal": ([Stage.put], want_it_gone, REMOVED),
     "a deletion by S3": ([Stage.put], Stage.delete, None),
     "somebody with the same message": ([Stage.put], nothing, PUT_AWAY),
     "somebody who releases it too": (

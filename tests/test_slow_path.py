@@ -285,6 +285,50 @@ def test_the_last_try_that_fails_is_written_on_the_picture(
     assert status_of(services) == ("failed", "exhausted")
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_relabelling_that_is_exhausted_leaves_the_answer_that_there_is(
+    slow_path: SlowPath,
+    put: Callable[..., object],
+    next_message: NextMessage,
+    services: Services,
+    catalogue: Catalogue,
+    rekognition: ScriptedRekognition,
+) -> None:
+    put()
+    services.labelling.label(KEY)
+    services.wishes.relabel(KEY)
+    rekognition.failures[LABELS] += OUTAGE
+
+    is_done = slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
+
+    assert is_done is False
+    assert status_of(services) == ("labelled", None)
+    assert catalogue.said(KEY) == catalogue.expected(KEY)
+    assert services.labelling.label(KEY) is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: 1 + len(OUTAGE) + 1}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_upload_that_is_exhausted_shows_nothing_of_the_one_before(
+    slow_path: SlowPath,
+    put: Callable[..., object],
+    next_message: NextMessage,
+    services: Services,
+    catalogue: Catalogue,
+    rekognition: ScriptedRekognition,
+) -> None:
+    put()
+    services.labelling.label(KEY)
+    put(KEY, picture("Cat 90"))
+    services.labelling_queue.ask_for(KEY)
+    rekognition.failures[LABELS] += OUTAGE
+
+    slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
+
+    assert status_of(services) == ("failed", "exhausted")
+    assert list(catalogue.rows(KEY)) == ["image"]
+
+
 def test_an_exhausted_picture_heals_when_its_message_comes_back(
     put: Callable[..., object],
     services: Services,

@@ -188,7 +188,7 @@ def test_a_claim_on_the_run_that_was_read_is_won_and_keeps_the_answer(bench: Ben
     attempt = bench.claim(NEWER, "r2", row)
 
     assert attempt == Attempt(True, row)
-    assert bench.row(KEY) == Claim("r2", row.run, "v2", LEASE, ("car", "wheel"))
+    assert bench.row(KEY) == Claim("r2", row.run, "v2", LEASE, ("car", "wheel"), labelled="v1")
     assert bench.store.image(KEY, NOW) == replace(IMAGE, status=Status.PROCESSING)
 
 
@@ -209,7 +209,7 @@ def test_a_claim_on_a_row_that_was_committed_meanwhile_is_lost(bench: Bench) -> 
 
     attempt = bench.claim(NEWER, "r2", read)
 
-    assert attempt == Attempt(False, Claim("r1", "r1", "v1", 0, ("car", "wheel")))
+    assert attempt == Attempt(False, Claim("r1", "r1", "v1", 0, ("car", "wheel"), labelled="v1"))
 
 
 def test_a_claim_on_a_row_that_has_expired_meanwhile_is_lost_to_nobody(bench: Bench) -> None:
@@ -243,8 +243,8 @@ def test_a_claim_whose_answer_is_lost_is_recognised_as_ours(bench: Bench, before
 
     attempt = patient.claim(NEWER, "r2", row, NOW, 70)
 
-    committed, label_keys = (row.committed_run, row.label_keys) if row else (None, ())
-    assert attempt == Attempt(True, Claim("r2", committed, "v2", LEASE, label_keys))
+    now = replace(row or UNCLAIMED, run="r2", version="v2", lease_until=LEASE)
+    assert attempt == Attempt(True, now)
     assert len(sent) == 2
 
 
@@ -281,7 +281,7 @@ def test_a_release_keeps_what_need_not_be_asked_again_beside_the_answer_that_sta
 
     bench.store.release(KEY, "r2", before, KEPT, NOW)
 
-    assert bench.row(KEY) == Claim("r2", before.run, "v1", 0, ("car", "wheel"), partial=KEPT)
+    assert bench.row(KEY) == Claim("r2", before.run, "v1", 0, ("car", "wheel"), partial=KEPT, labelled="v1")
     assert bench.store.image(KEY, NOW) == replace(IMAGE, status=Status.QUEUED)
 
 
@@ -330,7 +330,7 @@ def test_a_release_after_a_commit_that_nobody_heard_of_leaves_it_as_it_is(bench:
 
     bench.store.release(KEY, "r1", UNCLAIMED, Partial("v1", "today's", FINDINGS), NOW)
 
-    assert bench.row(KEY) == Claim("r1", "r1", "v1", 0, ("car", "wheel"))
+    assert bench.row(KEY) == Claim("r1", "r1", "v1", 0, ("car", "wheel"), labelled="v1")
     assert bench.store.image(KEY, NOW) == IMAGE
 
 
@@ -360,7 +360,7 @@ def test_a_commit_writes_the_answer_and_a_row_for_each_label(bench: Bench) -> No
         **{row["entry"]: row for row in label_rows},
     }
     assert bench.store.image(KEY, NOW) == IMAGE
-    assert bench.row(KEY) == Claim("r1", "r1", "v1", 0, ("car", "wheel"))
+    assert bench.row(KEY) == Claim("r1", "r1", "v1", 0, ("car", "wheel"), labelled="v1")
 
 
 def test_a_commit_leaves_no_label_and_no_field_of_the_one_before(bench: Bench) -> None:
@@ -432,7 +432,7 @@ def test_a_commit_whose_answer_is_lost_is_ours_even_when_another_claimed_since(b
     committed = bench.store.commit(FOUND, "r1", ANSWER, (), NOW)
 
     assert (committed, len(sent)) == (True, 2)
-    assert bench.row(KEY) == Claim("r2", "r1", "v2", LEASE, ("car", "wheel"))
+    assert bench.row(KEY) == Claim("r2", "r1", "v2", LEASE, ("car", "wheel"), labelled="v1")
 
 
 def test_a_commit_whose_answer_is_lost_is_repeated_under_the_same_token(bench: Bench) -> None:
@@ -531,7 +531,7 @@ def test_a_removal_of_a_row_that_was_committed_meanwhile_leaves_its_labels(bench
 
     attempt = bench.store.bury(KEY, "r2", read, NOW)
 
-    assert attempt == Attempt(False, Claim("r1", "r1", "v1", 0, ("car", "wheel")))
+    assert attempt == Attempt(False, Claim("r1", "r1", "v1", 0, ("car", "wheel"), labelled="v1"))
     assert set(bench.rows()) == {"image", "label#car", "label#wheel"}
 
 
