@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from botocore.exceptions import ClientError, IncompleteReadError
 
 from chalicelib.aws_errors import Codes, error_code, translated
-from chalicelib.errors import AccessLost, ObjectUnavailable, ServiceFailed, Throttled
+from chalicelib.errors import AccessLost, Contended, ObjectUnavailable, ServiceFailed, Throttled
 from chalicelib.model import StoredObject, Upload
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ CHUNK_BYTES = 256 * 1024
 DOWNLOAD_SECONDS = 20.0  # for 100 MB at 5 MB a second, of which S3 gives many more
 
 CODES: Codes = {
+    "ConditionalRequestConflict": Contended,  # with another write or removal of the same key
     "InvalidRequest": AccessLost,  # encrypted with a key that the customer keeps
     "KMS.DisabledException": AccessLost,
     "KMS.InvalidStateException": AccessLost,
     "KMS.NotFoundException": AccessLost,
     "NoSuchBucket": AccessLost,
+    "OperationAborted": Contended,
     "SlowDown": Throttled,
     "RequestTimeTooSkewed": AccessLost,
 }
@@ -161,7 +163,10 @@ class Bucket:
         return _stored_object(key, response, b"")
 
     def hide(self, key: str, etag: str) -> None:
-        """Removes the current object, by a delete marker where there are versions, if it has that content."""
+        """Removes the current object, by a delete marker where there are versions, if it has that content.
+
+        Raises Contended if others change it at the same time, AccessLost, Throttled or ServiceFailed.
+        """
         with translated(CODES):
             try:
                 self._client.delete_object(Bucket=self._name, Key=key, IfMatch=f'"{etag}"')

@@ -60,7 +60,7 @@ class InProgress(Retryable):
 
 
 class Contended(Retryable):
-    """Others changed the same row again and again."""
+    """Others changed the same row again and again, or the same object at the same time."""
 
 
 def outcome_of(failure: Exception) -> str:

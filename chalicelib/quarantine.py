@@ -17,7 +17,7 @@ MAX_METADATA = 2048  # bytes of names and values, S3's limit
 
 
 class Quarantine:
-    """Every method raises AccessLost, Throttled or ServiceFailed when S3 does not do it."""
+    """Every method raises AccessLost, Contended, Throttled or ServiceFailed when S3 does not do it."""
 
     def __init__(self, client: "S3Client", name: str, images_bucket: str) -> None:
         self._client = client

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from chalicelib.bucket import CHUNK_BYTES, DOWNLOAD_SECONDS, HEAD_BYTES, Bucket
-from chalicelib.errors import AccessLost, ObjectUnavailable, Retryable, ServiceFailed, Throttled
+from chalicelib.errors import AccessLost, Contended, ObjectUnavailable, Retryable, ServiceFailed, Throttled
 from chalicelib.model import StoredObject, Upload
 from chalicelib.services import PRESIGNING
 from tests import faults
@@ -461,6 +461,16 @@ def test_a_download_that_fails_is_told_by_its_class(
         downloaded(bucket, FOUND)
 
     assert type(raised.value) is failure
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_an_object_that_somebody_changes_at_the_same_time_is_hidden_by_a_later_try(
+    code: str, bucket: Bucket, client: "S3Client"
+) -> None:
+    faults.plan(client.meta.events, "s3.DeleteObject", faults.xml_error(409, code))
+
+    with pytest.raises(Contended):
+        bucket.hide("car.png", "e")
 
 
 def test_a_download_that_takes_too_long_is_given_up(client: "S3Client", s3: "S3Client", key: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from chalicelib.errors import AccessLost, ObjectUnavailable, Retryable, ServiceFailed, Throttled
+from chalicelib.errors import AccessLost, Contended, ObjectUnavailable, Retryable, ServiceFailed, Throttled
 from chalicelib.model import RELEASE
 from chalicelib.quarantine import Quarantine
 from tests import faults
@@ -198,3 +198,18 @@ def test_a_failure_is_told_by_its_class(
         quarantine.keep(KEY, version, place, sha256(b"picture"))
 
     assert type(raised.value) is failure
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_a_picture_whose_key_is_written_at_the_same_time_comes_back_by_a_later_try(
+    code: str, quarantine: Quarantine, client: "S3Client", s3: "S3Client", place: str
+) -> None:
+    quarantine.keep(KEY, put(s3, b"picture"), place, sha256(b"picture"))
+    s3.delete_object(Bucket=NAME, Key=KEY)
+    faults.plan(client.meta.events, "s3.CopyObject", faults.xml_error(409, code))
+
+    with pytest.raises(Contended):
+        quarantine.give_back(place, KEY, "nonce")
+
+    quarantine.give_back(place, KEY, "nonce")
+    assert stored(s3, NAME, KEY)[0] == b"picture"
