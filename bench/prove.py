@@ -127,8 +127,9 @@ def _calls_for_each(some: list[Record]) -> str:
 
 def lives(arguments: argparse.Namespace) -> int:
     """Has them lived, and tells how many went wrong."""
-    wild_seeds = range(arguments.runs) if arguments.seed is None else [arguments.seed]
-    calm_seeds = range(arguments.calm_runs) if arguments.seed is None else [arguments.seed]
+    first = arguments.first
+    wild_seeds = range(first, first + arguments.runs) if arguments.seed is None else [arguments.seed]
+    calm_seeds = range(first, first + arguments.calm_runs) if arguments.seed is None else [arguments.seed]
     began = time.monotonic()
     wild = list(track(records(wild_seeds, arguments.processes, is_calm=False), "all", len(wild_seeds)))
     calm = list(track(records(calm_seeds, arguments.processes, is_calm=True), "calm", len(calm_seeds)))
@@ -146,6 +147,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--calm-runs", type=int, default=CALM_RUNS)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first life, to live them in parts")
     parser.add_argument("--seed", type=int, help="only this life")
     parser.add_argument("--only", choices=("storms", "fairness", "lives"), help="and not the others")
     arguments = parser.parse_args()
