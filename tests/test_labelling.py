@@ -355,6 +355,19 @@ def test_an_object_deleted_just_before_the_call_is_removed_without_a_retry(
     assert catalogue.said("car.png") == catalogue.expected("car.png")
 
 
+def test_an_object_that_is_gone_at_the_last_try_has_not_failed(
+    put: Put, services: Services, events: Any, catalogue: Catalogue
+) -> None:
+    put("car.png", picture("Car 90"))
+    plan(events, "rekognition.DetectLabels", after(lambda: delete_for_good(catalogue, "car.png")))
+    written = plan(events, "dynamodb.TransactWriteItems")
+
+    outcome = services.labelling.label("car.png", is_last_try=True)
+
+    assert outcome is Outcome.REMOVED
+    assert [request for request in written if "exhausted" in str(request.body)] == []
+
+
 def test_a_live_lease_of_another_run_is_no_success(
     put: Put, services: Services, rekognition: ScriptedRekognition
 ) -> None:
