@@ -2,7 +2,8 @@
 
 A retryable failure puts it on the queue `labelling`. Whoever takes it up there never sends it again, since
 Lambda ends such chains: the message itself comes back later, and after so many receives SQS moves it to the
-dead-letter queue. https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+dead-letter queue. Only of a message that asks for several, those for which there is no time left go on in
+messages of their own. https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 
 Who is throttled on the queue waits for Rekognition in his own time before he lets the message come back.
 While there is a backlog, Lambda would only put another picture in his place, so that each uses its receives
@@ -48,7 +49,7 @@ class SlowPath:
         failures: list[Exception] = []
         for number, key in enumerate(keys):
             try:
-                if number and milliseconds_left() < self.least_milliseconds:
+                if number and self._is_late(milliseconds_left):
                     self._queue(key)
                 else:
                     self._label_or_queue(key)
@@ -61,11 +62,19 @@ class SlowPath:
         """Labels what a message asks for, and says whether it is done; if not, the message comes again."""
         is_last = message.receives >= RECEIVES
         wait = partial(self._wait, milliseconds_left)
-        results = [self._label_again(key, is_last, wait) for key in self.queue.keys(message)]
+        results = [
+            self._hand_over(key)
+            if number and self._is_late(milliseconds_left)
+            else self._label_again(key, is_last, wait)
+            for number, key in enumerate(self.queue.keys(message))
+        ]
         is_done = bool(results) and all(results)
         if not is_done:
             self._postpone(message, 0 if is_last else self._delay(message.receives))
         return is_done
+
+    def _is_late(self, milliseconds_left: MillisecondsLeft) -> bool:
+        return milliseconds_left() < self.least_milliseconds
 
     def _label_or_queue(self, key: str) -> None:
         # Who finds somebody else at work leaves it to him, and to `recover` should he fail.
@@ -84,6 +93,14 @@ class SlowPath:
             return self.labelling.label(key, is_last_try=is_last, wait=wait) is not Outcome.IN_PROGRESS
         except Retryable:  # and told in the log
             return False
+
+    def _hand_over(self, key: str) -> bool:
+        try:
+            self._queue(key)
+        except Retryable as failure:  # then it comes again with its message
+            log.failed(failure, image=key, outcome="not_queued")
+            return False
+        return True
 
     def _wait(self, milliseconds_left: MillisecondsLeft) -> bool:
         """Lets a moment pass, unless the time could then get short."""

@@ -11,6 +11,7 @@ import pytest
 from chalicelib.errors import ServiceFailed
 from chalicelib.events import Messages
 from chalicelib.model import Outcome
+from chalicelib.notifications import notification_of
 from chalicelib.queue import LONGEST_DELAY, Message
 from chalicelib.services import Services
 from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT
@@ -208,6 +209,50 @@ def test_a_function_short_of_time_hands_over_what_it_has_not_begun(
     assert services.labelling_queue.keys(next_message()) == ["second.png"]
 
 
+def asked_for(services: Services, *keys: str) -> Message:
+    """A message that asks for several, as Lambda's record of an event that it gave up may."""
+    records = [record for key in keys for record in notification_of(key)["Records"]]
+    services.labelling_queue.queue.send(json.dumps({"Records": records}))
+    [message] = Messages(received(services.settings.labelling_queue_url), None)
+    return message
+
+
+def test_who_takes_up_a_message_of_several_hands_over_what_there_is_no_time_left_for(
+    put: Callable[..., object], services: Services, next_message: NextMessage
+) -> None:
+    put("first.png")
+    put("second.png")
+    slow_path = without_delay(services)
+    message = asked_for(services, "first.png", "second.png")
+
+    done = slow_path.next_try(on_its_receive(RECEIVES, message), lambda: all_the_time() - 1)
+
+    assert done is True
+    assert status_of(services, "first.png") == ("labelled", None)
+    assert services.store.image("second.png", services.now()) is None
+    again = next_message()
+    assert (services.labelling_queue.keys(again), again.receives) == (["second.png"], 1)
+
+
+def test_what_cannot_be_handed_over_comes_again_with_its_message(
+    put: Callable[..., object], services: Services
+) -> None:
+    put("first.png")
+    put("second.png")
+    message = asked_for(services, "first.png", "second.png")
+    others = Services(services.settings)
+    plan(others.session.events, "sqs.SendMessage", *[answering(503, b"")] * 2)
+
+    with log_lines() as lines:
+        done = without_delay(others).next_try(message, lambda: all_the_time() - 1)
+
+    assert done is False
+    assert lines.facts("outcome", "image") == [
+        {"outcome": "labelled", "image": "first.png"},
+        {"outcome": "not_queued", "image": "second.png"},
+    ]
+
+
 def test_who_finds_somebody_else_at_work_leaves_it_to_him(
     put: Callable[..., object], services: Services, url: str
 ) -> None:
@@ -402,14 +447,16 @@ def test_a_first_try_does_not_wait(
     assert status_of(services) == ("queued", None)
 
 
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidS3ObjectException"])
 def test_lost_access_is_never_written_on_the_picture(
+    code: str,
     put: Callable[..., object],
     services: Services,
     rekognition: ScriptedRekognition,
     next_message: NextMessage,
 ) -> None:
     put()
-    rekognition.failures[LABELS] += [(400, "AccessDeniedException")]
+    rekognition.failures[LABELS] += [(400, code)]
     services.labelling_queue.ask_for(KEY)
 
     done = services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
