@@ -14,6 +14,7 @@ from chalicelib.settings import Settings
 settings = Settings.from_env()
 services = Services(settings)
 log.logger.setLevel(settings.log_level)
+log.count_access_lost = services.metrics.access_lost
 
 app = Chalice(app_name="image-labeller", configure_logs=False)
 app.api.cors = headers.cors(settings.cors_origin)

@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from chalice.app import Request
 
-from chalicelib.errors import Retryable, outcome_of
+from chalicelib.errors import AccessLost, Retryable, outcome_of
 
 # What gives access, as URLs and headers spell it. A name that wget gave to a file carries it, and so does
 # AWS's complaint about a wrong signature, which cites the request with its session token.
@@ -34,6 +34,13 @@ logger = Logger(
 )
 
 
+def nobody() -> None:
+    """Who counts lost accesses, until app.py says so."""
+
+
+count_access_lost: Callable[[], None] = nobody
+
+
 def done(message: str, **facts: object) -> None:
     logger.info(message, extra=facts, stacklevel=3)
 
@@ -41,6 +48,8 @@ def done(message: str, **facts: object) -> None:
 def failed(failure: Exception, **facts: object) -> None:
     """A warning of what a later try can heal; of a bug an error, with where it is."""
     facts = {"outcome": outcome_of(failure), **facts}
+    if isinstance(failure, AccessLost):
+        count_access_lost()
     if isinstance(failure, Retryable):
         logger.warning(str(failure), extra=facts, stacklevel=3)
     else:

@@ -12,7 +12,7 @@ NAMESPACE = "ImageLabeller"
 
 @dataclass(frozen=True)
 class Metrics:
-    """Every metric has the stage and one other dimension: alarms and the dashboard name exactly these."""
+    """Metrics have the stage and mostly one other dimension: alarms and the dashboard name exactly these."""
 
     stage: str
 
@@ -20,6 +20,12 @@ class Metrics:
         """One attempt at an image has ended."""
         line = self._line(outcome=outcome)
         line.add_metric("Images", MetricUnit.Count, 1)
+        line.flush_metrics()
+
+    def access_lost(self) -> None:
+        """A function lacked a permission or a resource, whatever it was at."""
+        line = self._line()
+        line.add_metric("AccessLost", MetricUnit.Count, 1)
         line.flush_metrics()
 
     def detector_call(self, detector: str, milliseconds: int) -> None:

@@ -4,6 +4,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -18,10 +19,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from chalicelib import rows
-from chalicelib.callback import PastAttempt, State
+from chalicelib import log, rows
+from chalicelib.callback import Errand, PastAttempt, State
 from chalicelib.callback_url import CallbackRules, Found
+from chalicelib.errors import AccessLost
 from chalicelib.model import image_id
+from chalicelib.notifications import notification_of
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from local_cloud import resources
@@ -32,7 +35,7 @@ from local_cloud.object_events import ObjectEvent
 from tests.api_client import Answer, ApiClient
 from tests.conftest import ROOT, settings_of
 from tests.faults import Step, json_error, plan, raising, xml_error
-from tests.lambda_events import context, received
+from tests.lambda_events import SCHEDULED, context, received
 from tests.log_lines import log_lines
 from tests.pictures import LabelSpec, picture
 from tests.scripted_rekognition import ScriptedRekognition
@@ -1241,3 +1244,47 @@ def test_a_picture_in_quarantine_is_deleted_from_both_buckets(
     assert (too_late.status, too_late.body) == (409, problem(409, "Conflict", detail))
     assert api.get("images", image_id("bad.png")).status == 404
     assert "Contents" not in s3.list_objects_v2(Bucket=services.settings.quarantine_bucket)
+
+
+CHANGE = {"Keys": {"source_file": {"S": "a.png"}, "entry": {"S": "image"}}, "SequenceNumber": "1"}
+MESSAGE = {
+    "messageId": "m1",
+    "receiptHandle": "handle",
+    "attributes": {"ApproximateReceiveCount": "1"},
+}
+EVENTS: dict[str, Any] = {
+    "label_uploaded_image": notification_of("a.png"),
+    "label_queued_image": {"Records": [{**MESSAGE, "body": json.dumps(notification_of("a.png"))}]},
+    "notify": {"Records": [{"dynamodb": CHANGE}]},
+    "index_image": {"Records": [{"dynamodb": CHANGE}]},
+    "deliver_callback": {"Records": [{**MESSAGE, "body": Errand("a.png", "evt_1").text}]},
+    "recover": SCHEDULED,
+}
+
+
+def test_every_function_that_is_refused_something_counts_it(
+    api: ApiClient, app_module: ModuleType, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    denied = json_error(400, "AccessDeniedException")
+    plan(services.session.events, "dynamodb", *[denied] * 100)
+
+    for name, event in EVENTS.items():
+        monkeypatch.setattr(log, "count_access_lost", lambda name=name: counted.append(name))
+        with suppress(AccessLost):
+            app_module.app.handler_map[name](event, context())
+    monkeypatch.setattr(log, "count_access_lost", lambda: counted.append("api_handler"))
+    api.get("images")
+
+    assert list(dict.fromkeys(counted)) == [*EVENTS, "api_handler"]
+
+
+def test_refusals_are_counted_for_the_alarm(
+    app_module: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+
+    log.failed(AccessLost("denied"))
+
+    [line] = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["stage"], json.loads(line)["AccessLost"]) == ("local", [1.0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import rows
+from chalicelib import log, rows
 from chalicelib.errors import AccessLost, Contended, ServiceFailed, Throttled
 from chalicelib.labelling import LOOKS, Labelling
 from chalicelib.model import Detector, Outcome
@@ -62,8 +62,9 @@ def events(services: Services) -> Any:
 def counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], list[tuple[str, str]]]:
-    """The metrics written since, each by its name and what it is counted by."""
+    """The metrics of pictures written since, each by its name and what it is counted by."""
     monkeypatch.setenv("POWERTOOLS_METRICS_DISABLED", "false")
+    monkeypatch.setattr(log, "count_access_lost", log.nobody)
 
     def count(document: Any) -> tuple[str, str]:
         [directive] = document["_aws"]["CloudWatchMetrics"]

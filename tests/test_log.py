@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import log
-from chalicelib.errors import Throttled
+from chalicelib.errors import AccessLost, ServiceFailed, Throttled
 from tests.conftest import ROOT
 from tests.log_lines import LogLines, log_lines
 
@@ -241,3 +241,17 @@ def test_our_level_is_not_that_of_the_sdk() -> None:
     )
 
     assert printed == "True False False False False\n"
+
+
+def test_whatever_fails_for_want_of_a_right_is_counted(
+    lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(log, "count_access_lost", lambda: counted.append("once"))
+
+    for failure in (Throttled("slower"), ServiceFailed("no answer"), KeyError("status")):
+        log.failed(failure)
+    assert counted == []
+    log.failed(AccessLost("denied"), outcome="not_hurried")
+
+    assert counted == ["once"]

@@ -27,6 +27,12 @@ HIT = {
     "Metrics": [{"Name": "ReuseHits", "Unit": "Count"}],
 }
 
+REFUSAL = {
+    "Namespace": "ImageLabeller",
+    "Dimensions": [["stage"]],
+    "Metrics": [{"Name": "AccessLost", "Unit": "Count"}],
+}
+
 
 @pytest.fixture(autouse=True)
 def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +106,14 @@ def test_a_detector_that_need_not_be_asked_is_counted_by_stage_and_detector(
     assert documents == [
         {"_aws": {"CloudWatchMetrics": [HIT]}, "stage": "dev", "detector": "labels", "ReuseHits": [1.0]}
     ]
+
+
+def test_a_refusal_is_counted_by_stage(metrics: Metrics, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics.access_lost()
+
+    documents = lines(capsys)
+    timestamps(documents)
+    assert documents == [{"_aws": {"CloudWatchMetrics": [REFUSAL]}, "stage": "dev", "AccessLost": [1.0]}]
 
 
 def test_each_line_stands_for_itself(metrics: Metrics, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from awscli.customizations.cloudformation.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
-from chalicelib.errors import AccessLost, outcome_of
 from chalicelib.metrics import Metrics
 from chalicelib.model import Upload
 from chalicelib.services import Services
@@ -331,10 +330,10 @@ def test_a_queue_that_nobody_empties_is_an_alarm(alarm: str, queue: str) -> None
     assert list(watched(alarm)) == [("ApproximateAgeOfOldestMessage", queue, "Maximum", 300)]
 
 
-def test_lost_access_is_an_alarm_within_minutes_of_the_picture_that_it_keeps_waiting(
+def test_access_that_whichever_function_lost_is_an_alarm_within_minutes(
     counting: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Metrics("dev").image(outcome_of(AccessLost()))
+    Metrics("dev").access_lost()
 
     line = json.loads(capsys.readouterr().out)
     [described] = line["_aws"]["CloudWatchMetrics"]
@@ -344,7 +343,7 @@ def test_lost_access_is_an_alarm_within_minutes_of_the_picture_that_it_keeps_wai
         described["Namespace"],
         {name: line[name] for name in described["Dimensions"][0]},
     )
-    assert list(watched("AccessLostAlarm")) == [(described["Metrics"][0]["Name"], "access_lost", "Sum", 60)]
+    assert list(watched("AccessLostAlarm")) == [(described["Metrics"][0]["Name"], "dev", "Sum", 60)]
     assert (alarm["DatapointsToAlarm"], alarm["Threshold"]) == (1, 0)
 
 

@@ -186,7 +186,8 @@ def test_requests_and_their_answers_give_nothing_away(
         answers = [known.send(*request, headers=headers) for request in requests]
 
     announced = [urlsplit(answer.body["upload_url"]).query for answer in answers if answer.status == 201]
-    assert [line["status"] for line in written.all] == [answer.status for answer in answers]
+    of_requests = [line for line in written.all if "AccessLost" not in line]
+    assert [line["status"] for line in of_requests] == [answer.status for answer in answers]
     assert len(announced) == (1 if fault is through else 0)
     assert any(answer.status >= 500 for answer in answers) is (fault is not through)
     assert_secret(written, token[-64:], *(parse_qs(query)["X-Amz-Signature"][0] for query in announced))
