@@ -64,8 +64,8 @@ def deliver_callback(event: SQSEvent) -> None:
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES))
-def recover(_: CloudWatchEvent) -> None:
-    services.recovery.run()
+def recover(event: CloudWatchEvent) -> None:
+    services.recovery.run(event.context.get_remaining_time_in_millis)
 
 
 # Chalice makes its events before any middleware runs; its S3Event wants a first record.

@@ -1,7 +1,7 @@
 """Use case: callbacks get on their way: those of new answers, those that are due, and those wanted again."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -10,7 +10,7 @@ from chalicelib import log, rows
 from chalicelib.announcement import TYPES, announcement
 from chalicelib.callback import Callback, Errand
 from chalicelib.callback_url import authority_of
-from chalicelib.callbacks import Callbacks
+from chalicelib.callbacks import Callbacks, Due
 from chalicelib.deny_list import DenyList
 from chalicelib.errors import Retryable
 from chalicelib.queue import Queue
@@ -48,10 +48,13 @@ class Dispatching:
             self._hurry(source_file, event_id)
         return callback
 
-    def enqueue_due(self) -> int:
-        """Sends a message for each callback that comes due before long, and tells how many that were."""
+    def enqueue_due(self, steps: Callable[[Iterable[Due]], Iterable[Due]] = iter) -> int:
+        """Sends a message for each callback that comes due before long, and tells how many that were.
+
+        The steps are those for which there is time.
+        """
         now, sent = self.now(), 0
-        for due in self.callbacks.due(now + AHEAD, MOST):
+        for due in steps(self.callbacks.due(now + AHEAD, MOST)):
             if self.callbacks.hand_over(due, now):
                 delay = ceil(max(0, (due.moment - now).total_seconds()))
                 self.queue.send(Errand(due.source_file, due.event_id).text, delay)

@@ -4,9 +4,11 @@ A row tells who has died at work. A bucket and a table that differ tell of an ev
 compared in steps, so that a run takes no longer for a larger bucket.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from chalicelib import log
 from chalicelib.bucket import Bucket, Entry
@@ -29,8 +31,27 @@ UNDER_WAY = {Status.PROCESSING, Status.QUEUED, Status.DEFERRED, Status.QUARANTIN
 WITH_OBJECTS = (Status.LABELLED, Status.FAILED)
 
 CURSORS_LIFE = timedelta(days=365)
+RESERVE = 35_000  # milliseconds, in which a part begins and does its first step though every service hangs
 
-Part = Callable[[], int]
+T = TypeVar("T")
+MillisecondsLeft = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The time of one part, which takes at least one step in it, and no further one after its end."""
+
+    milliseconds_left: MillisecondsLeft
+    end: float  # by what is left of the run then
+
+    def steps(self, things: Iterable[T]) -> Iterator[T]:
+        for number, thing in enumerate(things):
+            if number and self.milliseconds_left() < self.end:
+                return
+            yield thing
+
+
+Part = Callable[[Turn], int]
 
 
 @dataclass(frozen=True)
@@ -52,16 +73,16 @@ class Recovery:
     now: Callable[[], datetime]
     lease: timedelta
 
-    def run(self) -> None:
+    def run(self, milliseconds_left: MillisecondsLeft) -> None:
         """Does each part, whatever becomes of the others, and says how much each has found.
 
-        Raises in one group what no later run can heal.
+        What there is no time for, the next run goes on with. Raises in one group what no later run can heal.
         """
         bugs: list[Exception] = []
         found: dict[str, int] = {}
-        for name, part in self._parts.items():
+        for name, part, turn in self._turns(milliseconds_left):
             try:
-                found[name] = part()
+                found[name] = part(turn)
             except Retryable as failure:
                 log.failed(failure, part=name)
             except Exception as bug:  # noqa: BLE001 - the other parts are to be done all the same
@@ -70,61 +91,85 @@ class Recovery:
         if bugs:
             raise ExceptionGroup("some parts of the recovery failed", bugs)
 
+    def _turns(self, milliseconds_left: MillisecondsLeft) -> Iterator[tuple[str, Part, Turn]]:
+        """Each part with an even share of what time there is by then, as long as there is any."""
+        parts = self._parts
+        for done, (name, part) in enumerate(parts.items()):
+            left = milliseconds_left()
+            if left < RESERVE:
+                return
+            share = (left - RESERVE) / (len(parts) - done)
+            yield name, part, Turn(milliseconds_left, left - share)
+
     @property
     def _parts(self) -> dict[str, Part]:
         return {
-            "died_at_work": lambda: self._take_up(Status.PROCESSING, self.lease, Status.QUEUED),
-            "died_at_quarantine": lambda: self._take_up(Status.QUARANTINING, self.lease, Status.QUARANTINING),
-            "forgotten": lambda: self._take_up(Status.QUEUED, QUEUED_FOR, Status.QUEUED),
+            "died_at_work": partial(self._take_up, Status.PROCESSING, self.lease, Status.QUEUED),
+            "died_at_quarantine": partial(
+                self._take_up, Status.QUARANTINING, self.lease, Status.QUARANTINING
+            ),
+            "forgotten": partial(self._take_up, Status.QUEUED, QUEUED_FOR, Status.QUEUED),
             "deferred": self._take_up_deferred,
-            "callbacks_due": self.dispatching.enqueue_due,
+            "callbacks_due": lambda turn: self.dispatching.enqueue_due(turn.steps),
             "unheard_of": self._sweep_bucket,
-            **{f"gone_{status}": lambda status=status: self._sweep_rows(status) for status in WITH_OBJECTS},  # type: ignore[misc]
+            **{f"gone_{status}": partial(self._sweep_rows, status) for status in WITH_OBJECTS},
         }
 
-    def _take_up_deferred(self) -> int:
+    def _take_up_deferred(self, turn: Turn) -> int:
         """As many as the day has room for. What the day has no room for in the end is deferred once more."""
         left = self.limit.left() if self.limit else MOST_ROWS
-        return self._take_up(Status.DEFERRED, timedelta(0), Status.QUEUED, min(left, MOST_ROWS))
+        return self._take_up(Status.DEFERRED, timedelta(0), Status.QUEUED, turn, min(left, MOST_ROWS))
 
-    def _take_up(self, status: Status, patience: timedelta, then: Status, most: int = MOST_ROWS) -> int:
+    def _take_up(
+        self, status: Status, patience: timedelta, then: Status, turn: Turn, most: int = MOST_ROWS
+    ) -> int:
         """Asks for what has had this status for too long, each once and not again in the next run."""
         overdue = self.store.unchanged_since(status, self.now() - patience, most) if most else []
-        for row in overdue:
+        found = 0
+        for row in turn.steps(overdue):
             self.queue.ask_for(row.source_file)
             self.store.touch(row, then, self.now())
-        return len(overdue)
+            found += 1
+        return found
 
-    def _sweep_bucket(self) -> int:
+    def _sweep_bucket(self, turn: Turn) -> int:
         """Objects that no row answers for: their event never came."""
         cursor = self._cursor("bucket")
         if self._rests(cursor):
             return 0
         entries = self.bucket.entries(cursor.after, SWEPT_KEYS)
         recorded = self.store.recorded(entry.key for entry in entries)
-        unheard = [entry for entry in entries if self._is_unheard_of(entry, recorded.get(entry.key))]
-        self._ask_for(entry.key for entry in unheard)
-        more = len(entries) == SWEPT_KEYS
-        self._go_on("bucket", entries[-1].key if more else "", REST_OF_BUCKET)
-        return len(unheard)
+        seen, unheard = 0, 0
+        for entry in turn.steps(entries):
+            if self._is_unheard_of(entry, recorded.get(entry.key)):
+                self.queue.ask_for(entry.key)
+                unheard += 1
+            seen += 1
+        more = seen < len(entries) or len(entries) == SWEPT_KEYS
+        self._go_on("bucket", entries[seen - 1].key if more else "", REST_OF_BUCKET)
+        return unheard
 
     def _is_unheard_of(self, entry: Entry, recorded: Recorded | None) -> bool:
         if entry.uploaded_at > self.now() - GRACE or (recorded and recorded.status in UNDER_WAY):
             return False
         return recorded is None or not recorded.is_of(entry.etag, entry.uploaded_at)
 
-    def _sweep_rows(self, status: Status) -> int:
+    def _sweep_rows(self, status: Status, turn: Turn) -> int:
         """Rows whose object is gone, and nobody told."""
         sweep = f"rows {status}"
         cursor = self._cursor(sweep)
         if self._rests(cursor):
             return 0
         standing = self.store.standing(status, cursor.after, SWEPT_ROWS)
-        gone = [row.source_file for row in standing if not self.bucket.has(row.source_file)]
-        self._ask_for(gone)
-        more = len(standing) == SWEPT_ROWS
-        self._go_on(sweep, standing[-1].updated_at if more else "", REST_OF_ROWS)
-        return len(gone)
+        seen, gone = 0, 0
+        for row in turn.steps(standing):
+            if not self.bucket.has(row.source_file):
+                self.queue.ask_for(row.source_file)
+                gone += 1
+            seen += 1
+        more = seen < len(standing) or len(standing) == SWEPT_ROWS
+        self._go_on(sweep, standing[seen - 1].updated_at if more else "", REST_OF_ROWS)
+        return gone
 
     def _cursor(self, sweep: str) -> Cursor:
         return self.state.get("sweep", sweep, Cursor) or Cursor()
@@ -135,7 +180,3 @@ class Recovery:
     def _go_on(self, sweep: str, after: str, rest: timedelta) -> None:
         rests_until = 0.0 if after else (self.now() + rest).timestamp()
         self.state.put("sweep", sweep, Cursor(after, rests_until), CURSORS_LIFE)
-
-    def _ask_for(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self.queue.ask_for(key)

@@ -298,3 +298,11 @@ def test_nothing_is_sent_again_that_is_unknown(
 ) -> None:
     assert dispatching.replay(KEY, "evt_1") is None
     assert messages() == []
+
+
+def test_what_there_is_no_time_to_send_stays_as_it_is(label: Label, dispatching: Dispatching) -> None:
+    dispatching.announce(None, label())
+    later = replace(dispatching, now=lambda: NOW + GRACE)
+
+    assert later.enqueue_due(lambda _: []) == 0
+    assert later.enqueue_due() == 1

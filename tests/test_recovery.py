@@ -12,9 +12,10 @@ from chalicelib.events import Messages
 from chalicelib.model import Outcome, Upload
 from chalicelib.services import Services
 from chalicelib.settings import Settings
+from ops.configuration import SIZES
 from tests.catalogue import Catalogue
 from tests.faults import json_error, plan, xml_error
-from tests.lambda_events import received
+from tests.lambda_events import SCHEDULED, context, received
 from tests.log_lines import log_lines
 from tests.pictures import picture
 from tests.scripted_rekognition import LABELS, ScriptedRekognition
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 KEY = "a b.png"
 DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+TIMEOUT = SIZES["recover"].timeout * 1000
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Stage:
     services: Services
     s3: "S3Client"
     passed: timedelta = timedelta(0)
+    left: int = TIMEOUT  # milliseconds of a run
 
     def put(self, *keys: str) -> None:
         for key in keys:
@@ -53,7 +57,7 @@ class Stage:
         self.passed += after
         recovery = self.services.recovery
         limit = recovery.limit and replace(recovery.limit, now=self.now)
-        replace(recovery, now=self.now, limit=limit).run()
+        replace(recovery, now=self.now, limit=limit).run(lambda: self.left)
         return sorted(self._asked_for())
 
     def _asked_for(self) -> Iterable[str]:
@@ -389,23 +393,82 @@ def test_one_line_says_what_a_run_has_found(stage: Stage) -> None:
     }
 
 
+@pytest.fixture
+def slow(stage: Stage) -> Stage:
+    """A stage where each call to AWS takes a second of a run."""
+
+    def pass_by(**_: Any) -> None:
+        stage.left -= 1000
+
+    stage.services.session.events.register("before-call", pass_by)
+    return stage
+
+
+def recover_in_time(stage: Stage, after: timedelta) -> list[str]:
+    """What a run finds, whose time begins anew."""
+    stage.left = TIMEOUT
+    found = stage.recover(after)
+    stage.left += 1000 * (len(found) + 1)  # in which the test has received it
+    assert stage.left >= 0
+    return found
+
+
+def test_a_bucket_for_which_a_run_has_too_little_time_is_gone_on_with_by_the_next(slow: Stage) -> None:
+    keys = [f"{number:02}.png" for number in range(40)]
+    slow.put(*keys)
+
+    found = [recover_in_time(slow, after) for after in (timedelta(minutes=11), *[MINUTE] * 19)]
+
+    assert 0 < len(found[0]) < len(keys)
+    assert [key for each in found for key in each] == keys
+
+
+def test_rows_for_which_a_run_has_too_little_time_are_gone_on_with_by_the_next(slow: Stage) -> None:
+    keys = [f"{number}.png" for number in range(10)]
+    slow.put(*keys)
+    slow.label(*keys)
+    for key in keys:
+        slow.delete(key)
+
+    found = [recover_in_time(slow, MINUTE) for _ in range(10)]
+
+    assert 0 < len(found[0]) < len(keys)
+    assert [key for each in found for key in each] == keys
+
+
+def test_a_part_with_much_to_do_leaves_the_others_their_time(slow: Stage) -> None:
+    slow.put("unheard-of.png", *[f"{number:02}.png" for number in range(20)])
+    for number in range(20):
+        claim(slow, f"{number:02}.png")
+
+    found = [recover_in_time(slow, after) for after in (timedelta(minutes=11), *[MINUTE] * 19)]
+
+    assert "unheard-of.png" in found[0]
+    assert sorted(key for each in found for key in each) == [
+        *[f"{number:02}.png" for number in range(20)],
+        "unheard-of.png",
+    ]
+
+
+def test_a_run_without_time_begins_nothing(stage: Stage) -> None:
+    stage.put(KEY)
+    claim(stage)
+    stage.left = recovery.RESERVE - 1
+
+    assert stage.recover(timedelta(minutes=11)) == []
+
+    stage.left = recovery.RESERVE
+    assert stage.recover() == [KEY]
+
+
 def test_the_schedule_runs_it(stage: Stage, app_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "services", stage.services)
+    stage.put(KEY)
+    claim(stage)
+    stage.passed = timedelta(minutes=3)
+    vars(stage.services)["recovery"] = replace(stage.services.recovery, now=stage.now)
 
     with log_lines() as lines:
-        app_module.recover(
-            {
-                "version": "0",
-                "account": "1",
-                "region": "us-east-1",
-                "detail": {},
-                "detail-type": "Scheduled Event",
-                "source": "aws.events",
-                "time": "2026-01-02T03:04:05Z",
-                "id": "1",
-                "resources": [],
-            },
-            None,
-        )
+        app_module.recover(SCHEDULED, context(seconds=60))
 
-    assert [line["outcome"] for line in lines.all] == ["recovered"]
+    assert lines.facts("outcome", "died_at_work") == [{"outcome": "recovered", "died_at_work": 1}]

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from chalicelib.deny_list import DenyList
 from chalicelib.errors import ServiceFailed
 from chalicelib.exchange import LIMITS
 from chalicelib.model import Detector, Recipe, Upload
+from chalicelib.patience import MOST_KEYS
+from chalicelib.recovery import RESERVE, SWEPT_KEYS
 from chalicelib.reuse import Reuse
 from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, STATE_PATIENCE, Services
 from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT, Settings
@@ -190,6 +193,16 @@ def test_an_attempt_whose_every_step_takes_its_time_ends_before_its_time_out_and
 
     assert claim + secret + previous_secret + remembered + attempt + record < timeout
     assert timeout < LEASE.total_seconds()
+
+
+def test_a_part_of_the_recovery_whose_every_step_takes_its_time_ends_before_its_time_out() -> None:
+    pages = ceil(SWEPT_KEYS / MOST_KEYS)
+    listing = worst_case(PATIENCE)
+    begin = worst_case(STATE_PATIENCE) + listing + pages * worst_case(PATIENCE)
+    look = ask = worst_case(PATIENCE)
+    go_on = worst_case(STATE_PATIENCE)
+
+    assert begin + look + ask + go_on < RESERVE / 1000 < SIZES["recover"].timeout
 
 
 def test_callbacks_follow_the_settings(endpoint: object) -> None:
