@@ -5,7 +5,7 @@ from typing import Any
 from chalice import Chalice, Rate
 from chalice.app import AuthRequest, AuthResponse, CloudWatchEvent, Response, SQSEvent
 
-from chalicelib import api, auth, docs, headers, log, openapi
+from chalicelib import api, auth, docs, headers, log, openapi, silence
 from chalicelib.events import Messages, ObjectsChanged, RowsChanged
 from chalicelib.queue import queue_name
 from chalicelib.services import Services
@@ -19,6 +19,7 @@ log.count_access_lost = services.metrics.access_lost
 app = Chalice(app_name="image-labeller", configure_logs=False)
 app.api.cors = headers.cors(settings.cors_origin)
 app.register_middleware(log.tell_requests_apart)
+app.register_middleware(silence.bounded, "http")
 app.register_middleware(api.log_request, "http")
 app.register_middleware(headers.Headers(app.api.cors), "http")
 app.register_middleware(api.uniform_answers, "http")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from chalice.app import AuthResponse, Request, Response
 
-from chalicelib import log
+from chalicelib import log, silence
 from chalicelib.api import Problem
 from chalicelib.tokens import Scope, Token, Tokens
 
@@ -88,7 +88,8 @@ def _find(tokens: Tokens, header: str) -> Token | None:
 
 def _note_use(tokens: Tokens, token: Token) -> None:
     try:
-        tokens.note_use(token)
+        with silence.at_most(1):
+            tokens.note_use(token)
     except Exception as failure:  # noqa: BLE001 - no request is refused for it
         log.failed(failure, token=token.name)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
+from chalicelib import silence
 from chalicelib.bucket import Bucket
 from chalicelib.callback_url import CallbackRules
 from chalicelib.callbacks import Callbacks
@@ -75,7 +76,9 @@ class Services:
 
     @cached_property
     def session(self) -> boto3.Session:
-        return boto3.Session()
+        session = boto3.Session()
+        silence.watch(session.events)
+        return session
 
     @cached_property
     def s3(self) -> "S3Client":

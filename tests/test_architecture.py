@@ -72,12 +72,15 @@ SUPPORT = {
     "notifications",
     "patience",
     "rows",
+    "silence",
 }
 COMMON = {"model", "errors", "imaging", "log", "metrics", "stopwatch"}  # to all use cases
 
 MAY_IMPORT = {
-    "app": {"services", "settings", "log", "queue"} | EDGE,
-    "services": ADAPTERS | USE_CASES | {"callback_url", "deny_list", "metrics", "model", "settings"},
+    "app": {"services", "settings", "log", "queue", "silence"} | EDGE,
+    "services": ADAPTERS
+    | USE_CASES
+    | {"callback_url", "deny_list", "metrics", "model", "settings", "silence"},
     "api": {
         "callback",
         "contract",
@@ -91,7 +94,7 @@ MAY_IMPORT = {
         "terms",
         "uploads",
     },
-    "auth": {"api", "log", "tokens"},
+    "auth": {"api", "log", "silence", "tokens"},
     "contract": {"callback", "callback_url", "document", "model"},
     "announcement": {"contract", "model"},
     "docs": set(),
@@ -123,6 +126,7 @@ MAY_IMPORT = {
     "webhook": {"callback_url", "errors", "exchange"},
     "aws_errors": {"errors"},
     "patience": {"aws_errors", "errors"},
+    "silence": {"aws_errors", "errors"},
     "callback_url": {"errors"},
     "exchange": {"callback_url"},
     "decoding": {"errors", "imaging"},

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -15,17 +15,22 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
 from chalicelib.callback import Callback
+from chalicelib.errors import ServiceFailed
 from chalicelib.model import image_id
 from chalicelib.services import PATIENCE, Services
 from chalicelib.settings import Settings
+from chalicelib.silence import at_most
+from chalicelib.tokens import Scope
 from tests.api_client import Answer, ApiClient
 from tests.interception import sdk_waiting_by
+from tests.lambda_events import context
 from tests.permissions import policies_of
 from tests.pictures import picture
 from tests.test_app import problem
 
 SOURCE_FILE = "a b.png"
 KEY = image_id(SOURCE_FILE)
+METHOD = "arn:aws:execute-api:us-east-1:123456789012:api/dev/GET/images"
 NOBODY = "http://127.0.0.1:9"
 EVENT = f"evt_{32 * '0'}"
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -117,6 +122,7 @@ class Silence:
     """Lets so many requests to AWS through, and no answer comes to any after them."""
 
     after: int
+    but_for_repeats: bool = False  # whose answers come
     seconds: float = 0.0  # that are waited for answers
     _sent: int = 0
 
@@ -129,7 +135,7 @@ class Silence:
 
         def sent(session: Any, request: AWSPreparedRequest) -> Any:
             self._sent += 1
-            if self._sent <= self.after:
+            if self._sent <= self.after or (self.but_for_repeats and is_repeated(request)):
                 return send(session, request)
             self.seconds += session._timeout.connect_timeout + session._timeout.read_timeout
             raise ReadTimeoutError(endpoint_url=request.url)
@@ -137,6 +143,10 @@ class Silence:
         with pytest.MonkeyPatch.context() as patch, sdk_waiting_by(self.wait):
             patch.setattr(URLLib3Session, "send", sent)
             yield
+
+
+def is_repeated(request: AWSPreparedRequest) -> bool:
+    return b"attempt=1" not in request.headers["amz-sdk-request"]
 
 
 def ask(api: ApiClient, method: str, path: str, body: bytes) -> Answer:
@@ -204,6 +214,48 @@ def test_whatever_is_silent_from_whichever_call_on_a_request_ends_within_five_se
     pytest.fail("it never came to an end")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "prepare"),
+    PREPARED,
+    ids=[f"{method} {path}" for method, path, _, _ in PREPARED],
+)
+def test_when_every_first_attempt_is_silent_a_request_ends_within_five_seconds(
+    method: str,
+    path: str,
+    body: bytes,
+    prepare: Callable[[Services], None],
+    api: ApiClient,
+    services: Services,
+) -> None:
+    policies_of(services.settings.stage)  # which are read once
+    prepare(services)
+    silence = Silence(0, but_for_repeats=True)
+
+    with silence.fallen():
+        answer = ask(api, method, path, body)
+
+    assert 0 < silence.seconds < 5
+    assert (answer.status, answer.body) == (503, unavailable()) or answer.status < 300
+    assert ask(api, method, path, body).status < 500
+
+
+def test_when_every_first_attempt_is_silent_a_token_is_checked_within_five_seconds(
+    app_module: ModuleType, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "services", services)
+    policies_of(services.settings.stage)
+    token = services.tokens.create("reader", [Scope.READ], timedelta(days=1))
+    silence = Silence(0, but_for_repeats=True)
+
+    with silence.fallen():
+        granted = app_module.api_token(
+            {"type": "TOKEN", "authorizationToken": f"Bearer {token}", "methodArn": METHOD}, context()
+        )
+
+    assert granted["context"]["token"] == "reader"
+    assert silence.seconds < 5
+
+
 @ROUTES
 def test_a_service_that_nobody_can_connect_to_is_a_503(
     method: str, path: str, body: bytes, api_over: Any
@@ -221,3 +273,24 @@ def test_a_service_that_never_answers_is_given_up_after_the_attempts_that_it_is_
     assert (answer.status, answer.body, answer.headers["retry-after"]) == (503, unavailable(), "2")
     attempts: Any = PATIENCE
     assert len(silent.connections) == attempts.retries["total_max_attempts"]
+
+
+def test_who_waits_in_vain_costs_nobody_beside_him_his_attempts(services: Services) -> None:
+    silence = Silence(0)
+    patience: Any = PATIENCE
+    seen: list[object] = []
+
+    def look() -> None:
+        seen.append(services.bucket.look(SOURCE_FILE))
+
+    with at_most(1):
+        for _ in range(2):
+            with silence.fallen(), pytest.raises(ServiceFailed):
+                look()
+        beside = threading.Thread(target=look)
+        beside.start()
+        beside.join()
+    look()
+
+    assert seen == [None, None]
+    assert silence.seconds == patience.connect_timeout + patience.read_timeout  # the second made no attempt

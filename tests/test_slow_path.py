@@ -478,6 +478,19 @@ def test_a_bug_of_the_last_try_is_written_on_the_picture_and_told(
     assert status_of(services) == ("failed", "exhausted")
 
 
+def test_of_a_picture_that_cannot_even_be_looked_at_nothing_is_written(
+    put: Callable[..., object], services: Services, next_message: NextMessage
+) -> None:
+    put()
+    services.labelling_queue.ask_for(KEY)
+    plan(services.session.events, "s3.GetObject", *[answering(503, b"")] * 2)
+
+    done = services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
+
+    assert done is False
+    assert services.store.image(KEY, services.now()) is None
+
+
 def test_after_so_many_receives_the_queue_lets_a_message_go(services: Services, url: str) -> None:
     client: Any = boto3.client("sqs")
     attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"]
