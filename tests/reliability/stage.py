@@ -1,5 +1,6 @@
 """The app's own functions over a stage in this process: no sockets, and time by hand."""
 
+import copy
 import json
 import logging
 import random
@@ -171,6 +172,19 @@ class Stage:
         self.post = Post(self.pump.accept)
         self.endpoint.on_object_event = self.post.take
 
+    def clear(self) -> None:
+        """Everything is empty, and all else as it is."""
+        self._empty()
+        self.noted.clear()
+        self.post.waiting.clear()
+
+    def rows(self) -> Any:
+        """The images table as it is, to be put back."""
+        return copy.deepcopy(self._table(self.services.settings.images_table).items)
+
+    def put_back(self, rows: Any) -> None:
+        self._table(self.services.settings.images_table).items = copy.deepcopy(rows)
+
     def limit(self, quota: float | None) -> None:
         """Has Rekognition take so many calls of each operation a second, or any number."""
         self.account.rekognition = (
@@ -183,8 +197,10 @@ class Stage:
         self.noted[key, version] = sorted(labels)
         return version
 
-    def delete(self, key: str) -> None:
-        self._s3.delete_object(Bucket=self.bucket, Key=key)
+    def delete(self, key: str) -> str:
+        """The version of the marker."""
+        marker: str = self._s3.delete_object(Bucket=self.bucket, Key=key)["VersionId"]
+        return marker
 
     def delete_version(self, key: str, version: str) -> None:
         self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
