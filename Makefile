@@ -40,7 +40,7 @@ search: $(VENV)/installed  ## orders of events, interleavings of two workers and
 fuzz: $(VENV)/installed  ## 10,000 requests to the API, made up from its description: a quarter of an hour
 	$(BIN)/python -m pytest --exhaustive tests/test_conformance.py
 
-prove: $(VENV)/installed  ## storms, receivers that hang, and 3,000 lives in which anything goes wrong, and nothing may be lost: some hours
+prove: $(VENV)/installed  ## storms, receivers that hang, 3,000 histories of a key, and 3,000 lives in which anything goes wrong, and nothing may be lost: some hours
 	@$(BIN)/python -m bench.prove $(ARGS)
 
 format: $(VENV)/installed  ## let ruff set the code

@@ -4,6 +4,8 @@ A storm is ten times as many pictures as Rekognition takes, for ten minutes; it 
 receives. Of the hosts that are called back one in a hundred hangs, and may not delay the others. In a life
 nothing may be lost: it has twenty pictures and more versions, on the app's own functions over the laptop's
 AWS. What happens in it follows from its seed, so `python -m bench.prove --seed 17` is that one again.
+A history is of one key and up to twelve steps: puts and deletes, of old versions and of markers too. S3 tells
+of it in any order, twice or never, and in the end the table says what the bucket does.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tests.reliability.fairness import Times, Traffic, delivered
+from tests.reliability.histories import LONGEST, Ending, lived
 from tests.reliability.life import Record, examined
 from tests.reliability.stage import Stage, open_stage
 from tests.reliability.storm import Aftermath, Storm, simulated
@@ -39,7 +42,7 @@ TRAFFIC = {
         Traffic(hosts=1000, hanging=10, rate=4),
     ),
 }
-RUNS, CALM_RUNS = 3000, 300
+RUNS, CALM_RUNS, HISTORIES = 3000, 300, 3000
 stages: list[Stage] = []  # of this process
 until_the_end = ExitStack()
 
@@ -98,6 +101,37 @@ def fairness(processes: int) -> int:
     )
 
 
+def enter_calmly() -> None:
+    enter()
+    stages[0].begin(0, {"detect": ("labels",)})
+
+
+def history(seed: int) -> Ending:
+    return lived(stages[0], seed)
+
+
+def histories_table(endings: list[Ending]) -> Table:
+    table = Table(f"histories of up to {LONGEST} steps", "steps", "events heard", "not as the bucket is")
+    steps = sum(len(each.history) for each in endings)
+    heard = sum(each.heard for each in endings)
+    wrong = sum(not each.is_told for each in endings)
+    table.add_row(*map(str, (len(endings), steps, heard, wrong)))
+    return table
+
+
+def histories(processes: int) -> int:
+    """Goes through them, and tells how many did not end as the bucket is."""
+    began = time.monotonic()
+    with ProcessPoolExecutor(processes, initializer=enter_calmly) as pool:
+        endings = list(track(pool.map(history, range(HISTORIES), chunksize=20), "histories", HISTORIES))
+    show(histories_table(endings))
+    show(f"{time.monotonic() - began:.0f} s on {processes} processors")
+    wrong = [each for each in endings if not each.is_told]
+    for each in wrong:
+        show(each)
+    return len(wrong)
+
+
 def table_of(wild: list[Record], calm: list[Record]) -> Table:
     table = Table("", "in all runs", "in the calm ones")
     sums = ("pictures", "faults", "lost_answers", "deaths", "dropped", "given_up", "called_back")
@@ -149,11 +183,14 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--first", type=int, default=0, help="seed of the first life, to live them in parts")
     parser.add_argument("--seed", type=int, help="only this life")
-    parser.add_argument("--only", choices=("storms", "fairness", "lives"), help="and not the others")
+    parser.add_argument(
+        "--only", choices=("storms", "fairness", "histories", "lives"), help="and not the others"
+    )
     arguments = parser.parse_args()
     only = arguments.only or (None if arguments.seed is None else "lives")
     failures = storms(arguments.processes) if only in (None, "storms") else 0
     failures += fairness(arguments.processes) if only in (None, "fairness") else 0
+    failures += histories(arguments.processes) if only in (None, "histories") else 0
     failures += lives(arguments) if only in (None, "lives") else 0
     return 1 if failures else 0
 
