@@ -12,7 +12,7 @@ from chalicelib.errors import Deadly, Retryable
 from chalicelib.state import State
 
 SUSPECT = timedelta(seconds=30)  # so old a change has been tried before, or has waited for one that was
-MOST = 3  # deaths
+MOST = 8  # deaths in a row, of which one or two may be chance
 MEMORY = timedelta(days=1)  # as long as the stream's
 
 

@@ -19,7 +19,7 @@ from tests.reliability.stage import Stage
 KEYS = [f"{number:02}.png" for number in range(100)]  # a batch
 SPLITS = ceil(log2(len(KEYS)))
 YOUNG = 6  # tries in the half minute for which nobody suspects a record
-A_WHILE = timedelta(minutes=5)
+A_WHILE = timedelta(minutes=10)
 
 Handler = tuple[type, str]
 HANDLERS = {"notify": (Dispatching, "announce"), "index_image": (Indexing, "index")}
