@@ -18,6 +18,7 @@ from chalicelib.errors import (
     ObjectUnavailable,
     PictureRefused,
     Retryable,
+    ServiceFailed,
     outcome_of,
 )
 from chalicelib.imaging import inspect
@@ -66,6 +67,7 @@ class Labelling:
     now: Callable[[], datetime]
     lease_seconds: int
     quarantines: bool  # what moderation flags
+    quarantine_seconds: int  # from its beginning, in which a try may set about taking a picture there
 
     def label(self, key: str, *, is_last_try: bool = False, wait: Wait = no_time) -> Outcome:
         """Labels what is under the key now, or removes its rows. Raises Retryable, with nothing lost.
@@ -130,12 +132,15 @@ class Labelling:
 
     def _work(self, this: Try, found: StoredObject | None, run: str, before: Claim) -> Result | Claim:
         if before.secluded and before.goes_on(found):
-            return self._go_on(this.key, run, before, before.secluded)
+            return self._go_on(this, run, before, before.secluded)
         return self._answer(this, found, run, before) if found else Result(Outcome.REMOVED)
 
-    def _go_on(self, key: str, run: str, before: Claim, secluded: Secluded) -> Result | Claim:
+    def _go_on(self, this: Try, run: str, before: Claim, secluded: Secluded) -> Result | Claim:
         """Takes the picture on its way into quarantine, or back to where the next look finds it."""
+        key = this.key
         try:
+            if this.watch.milliseconds > self.quarantine_seconds * 1000:
+                raise ServiceFailed("labelling took so long that the next try is to go on")
             if before.release:
                 self.quarantining.give_back(key, secluded, before.release)
                 return replace(before, run=run, lease_until=0)
@@ -169,7 +174,7 @@ class Labelling:
             is_ours = attempt.row.run == run  # and somebody wants the picture gone
             return replace(attempt.row, lease_until=0) if is_ours else Result(Outcome.SUPERSEDED)
         if secluded:
-            return self._go_on(this.key, run, _secluded_by(before, found, secluded), secluded)
+            return self._go_on(this, run, _secluded_by(before, found, secluded), secluded)
         return Result(Outcome(answer.status), answer.reason, answer.reused_from)
 
     def _secluded(self, found: StoredObject, answer: Answer, before: Claim) -> Secluded | None:

@@ -19,8 +19,10 @@ MAX_METADATA = 2048  # bytes of names and values, S3's limit
 class Quarantine:
     """Every method raises AccessLost, Contended, Throttled or ServiceFailed when S3 does not do it."""
 
-    def __init__(self, client: "S3Client", name: str, images_bucket: str) -> None:
+    def __init__(self, client: "S3Client", copying: "S3Client", name: str, images_bucket: str) -> None:
+        """The second client has the patience that a copy of a large picture takes."""
         self._client = client
+        self._copying = copying
         self._name = name
         self._images_bucket = images_bucket
 
@@ -35,7 +37,7 @@ class Quarantine:
         source: Any = {"Bucket": self._images_bucket, "Key": key}
         source |= {"VersionId": version_id} if version_id else {}
         with translated({**CODES, **GONE}):
-            self._client.copy_object(
+            self._copying.copy_object(
                 Bucket=self._name, Key=place, CopySource=source, ChecksumAlgorithm="SHA256"
             )
         if self._sha256(place) != sha256:
@@ -53,7 +55,7 @@ class Quarantine:
         metadata = _marked(kept.get("Metadata", {}) if kept else {}, nonce)
         with translated({**CODES, **GONE}):
             try:
-                self._client.copy_object(
+                self._copying.copy_object(
                     Bucket=self._images_bucket,
                     Key=key,
                     CopySource={"Bucket": self._name, "Key": place},

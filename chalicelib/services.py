@@ -31,7 +31,7 @@ from chalicelib.recovery import Recovery
 from chalicelib.rekognition import Rekognition
 from chalicelib.reuse import Reuse
 from chalicelib.search import Search
-from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT, Settings
+from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT, PUTTING_AWAY, Settings
 from chalicelib.signing_secret import SigningSecret
 from chalicelib.slow_path import SlowPath
 from chalicelib.state import State
@@ -59,7 +59,8 @@ REKOGNITION_PATIENCE = Config(
 STATE_PATIENCE = Config(
     connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 1}
 )
-COPYING = Config(connect_timeout=1, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 2})
+# S3 copies 100 MB in a second or two, and begins its answer before.
+COPYING = Config(connect_timeout=1, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 1})
 CONVERSION_SECONDS = 20.0  # more than twice what bench/conversion.md has measured
 # Only SigV4 at the bucket's regional host signs the length, the type and If-None-Match.
 PRESIGNING = Config(
@@ -208,8 +209,9 @@ class Services:
 
     @cached_property
     def quarantining(self) -> Quarantining:
-        client = self.session.client("s3", config=COPYING)
-        quarantine = Quarantine(client, self.settings.quarantine_bucket, self.settings.images_bucket)
+        copying = self.session.client("s3", config=COPYING)
+        settings = self.settings
+        quarantine = Quarantine(self.s3, copying, settings.quarantine_bucket, settings.images_bucket)
         return Quarantining(self.bucket, quarantine, self.store, self.now)
 
     @cached_property
@@ -264,4 +266,5 @@ class Services:
             self.now,
             self.settings.lease_seconds,
             self.settings.moderation == "quarantine",
+            MIN_LABEL_TIMEOUT - PUTTING_AWAY,
         )

@@ -27,7 +27,8 @@ RESOURCES = {
 }
 MAX_LABELS = 45  # the puts and deletes of label rows and the image row share a transaction of 100 actions
 MIN_LABEL_TIMEOUT = 140  # seconds, in which one attempt at a picture ends though every service hangs
-LAST_CALLS = 50  # seconds, in which the detectors answer and the row is written though every service hangs
+LAST_CALLS = 55  # seconds, in which the detectors answer and the row is written though every service hangs
+PUTTING_AWAY = 75  # seconds, in which a picture is taken into quarantine though every service hangs
 MAX_LABEL_TIMEOUT = 150  # Lambda tries a last time 180 s after a crash, and the lease must be over
 STAGE_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")  # also a dimension of every metric, and part of names on AWS
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

@@ -26,9 +26,13 @@ class Stopwatch:
             self.detectors.update(dict.fromkeys(detectors, self._milliseconds_since(started)))
 
     @property
+    def milliseconds(self) -> int:
+        return self._milliseconds_since(self._started)
+
+    @property
     def facts(self) -> dict[str, object]:
         """What a line of the log says of it."""
-        facts: dict[str, object] = {"milliseconds": self._milliseconds_since(self._started)}
+        facts: dict[str, object] = {"milliseconds": self.milliseconds}
         return {**facts, "detectors": self.detectors} if self.detectors else facts
 
     def _milliseconds_since(self, moment: float) -> int:

@@ -36,7 +36,7 @@ def buckets(endpoint: object) -> None:
 
 @pytest.fixture
 def quarantine(client: "S3Client") -> Quarantine:
-    return Quarantine(client, HIDDEN, NAME)
+    return Quarantine(client, client, HIDDEN, NAME)
 
 
 @pytest.fixture

@@ -123,6 +123,18 @@ def stage(services: Services, session: boto3.Session) -> Stage:
     return Stage(services, s3, Catalogue(services, s3, session.client("dynamodb")))
 
 
+def test_who_has_taken_too_long_to_label_a_picture_leaves_it_to_the_next_try_to_put_it_away(
+    stage: Stage,
+) -> None:
+    stage.put()
+    slow = replace(stage.services.labelling, quarantine_seconds=-1)
+
+    with pytest.raises(ServiceFailed):
+        slow.label(KEY)
+
+    assert stage.label() is Outcome.QUARANTINED
+
+
 def test_what_is_flagged_is_put_away(stage: Stage) -> None:
     stage.put()
 

@@ -16,8 +16,15 @@ from chalicelib.model import Detector, Recipe, Upload
 from chalicelib.patience import MOST_KEYS
 from chalicelib.recovery import RESERVE, SWEPT_KEYS
 from chalicelib.reuse import Reuse
-from chalicelib.services import CONVERSION_SECONDS, PATIENCE, REKOGNITION_PATIENCE, STATE_PATIENCE, Services
-from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT, Settings
+from chalicelib.services import (
+    CONVERSION_SECONDS,
+    COPYING,
+    PATIENCE,
+    REKOGNITION_PATIENCE,
+    STATE_PATIENCE,
+    Services,
+)
+from chalicelib.settings import LAST_CALLS, MIN_LABEL_TIMEOUT, PUTTING_AWAY, Settings
 from ops.configuration import AUTHORIZER, LABELLER, SIZES
 from tests import faults
 from tests.conftest import LOCAL
@@ -46,6 +53,25 @@ IMAGE: Any = {"Bytes": b"picture"}
 
 API_GATEWAY_TIMEOUT = 29
 ANY_PICTURE = 1792 * 2**20  # bytes: enough for 100 million pixels in any format, by bench/conversion.md
+
+
+def worst_case(patience: Any) -> float:
+    """Seconds, without the pauses between attempts."""
+    worst: float = patience.retries["total_max_attempts"] * (patience.connect_timeout + patience.read_timeout)
+    return worst
+
+
+CALL, MEMORY, DETECTORS = map(worst_case, (PATIENCE, STATE_PATIENCE, REKOGNITION_PATIENCE))
+S3: Any = PATIENCE
+DOWNLOADING = CALL + DOWNLOAD_SECONDS + S3.read_timeout  # of a body that then says nothing any more
+# Look, claim, checksum, bytes; two reads and a count.
+PREPARING = 3 * CALL + DOWNLOADING + CONVERSION_SECONDS + 3 * MEMORY
+# The detectors side by side, a read and two writes; then two looks and a release,
+FAILING = DETECTORS + 3 * MEMORY + 3 * CALL
+# or what was there before goes for good, in two calls, and then a commit that fails, and a release,
+RELEASED = DETECTORS + 3 * MEMORY + 4 * CALL
+# or a look as well.
+PUTTING_OUT_OF_SIGHT = RELEASED + CALL
 
 OUTAGE = [faults.answering(503, b"")] * 9
 
@@ -172,17 +198,23 @@ def test_an_outage_is_met_with_a_few_attempts(
 
 
 def test_a_labelling_whose_every_step_takes_its_time_ends_before_its_time_out() -> None:
-    look = claim = checksum = second_look = commit = release = worst_case(PATIENCE)
-    # Two reads and a count before the detectors, a read and two writes after them.
-    before, after = 3 * worst_case(STATE_PATIENCE), 3 * worst_case(STATE_PATIENCE)
-    s3: Any = PATIENCE
-    download = worst_case(PATIENCE) + DOWNLOAD_SECONDS + s3.read_timeout
-    detectors = worst_case(REKOGNITION_PATIENCE)  # side by side
+    assert max(FAILING, PUTTING_OUT_OF_SIGHT) < LAST_CALLS
+    assert PREPARING + max(FAILING, PUTTING_OUT_OF_SIGHT) < MIN_LABEL_TIMEOUT
 
-    prepare = look + claim + checksum + download + CONVERSION_SECONDS
-    last_calls = detectors + second_look + after + commit + release
-    assert last_calls < LAST_CALLS
-    assert prepare + before + last_calls < MIN_LABEL_TIMEOUT
+
+def test_a_way_into_quarantine_whose_every_step_takes_its_time_ends_before_the_time_out() -> None:
+    look = resume = version = checksum = hide = delete = conclude = let_go = worst_case(PATIENCE)
+    copy = worst_case(PATIENCE) + worst_case(COPYING) + worst_case(PATIENCE)  # between two looks at it
+    isolate = version + checksum + DOWNLOADING + copy + hide + delete + max(conclude, let_go)
+
+    assert isolate < PUTTING_AWAY
+    assert look + resume < MIN_LABEL_TIMEOUT - PUTTING_AWAY
+
+
+def test_a_way_back_whose_every_step_takes_its_time_ends_before_the_time_out() -> None:
+    look = resume = kept = worst_case(PATIENCE)
+
+    assert look + resume + kept + worst_case(COPYING) + PREPARING + RELEASED < MIN_LABEL_TIMEOUT
 
 
 def test_an_attempt_whose_every_step_takes_its_time_ends_before_its_time_out_and_its_lease() -> None:
@@ -254,15 +286,10 @@ def test_every_client_has_its_patience(endpoint: object) -> None:
     _ = services.labelling
 
     adapters: Any = (services.bucket, services.store, services.rekognition, services.state)
-    configs = [adapter._client.meta.config for adapter in adapters]
+    clients = [*(adapter._client for adapter in adapters), services.quarantining.quarantine._copying]
+    configs: Any = [client.meta.config for client in clients]
     patiences = [(config.connect_timeout, config.read_timeout) for config in configs]
-    assert patiences == [(0.5, 1.3), (0.5, 1.3), (1, 9), (1, 1)]
-
-
-def worst_case(patience: Any) -> float:
-    """Seconds, without the pauses between attempts."""
-    worst: float = patience.retries["total_max_attempts"] * (patience.connect_timeout + patience.read_timeout)
-    return worst
+    assert patiences == [(0.5, 1.3), (0.5, 1.3), (1, 9), (1, 1), (1, 15)]
 
 
 def test_a_client_signs_for_the_buckets_regional_host(
