@@ -135,7 +135,7 @@ def histories(processes: int) -> int:
 def table_of(wild: list[Record], calm: list[Record]) -> Table:
     table = Table("", "in all runs", "in the calm ones")
     sums = ("pictures", "faults", "lost_answers", "deaths", "dropped", "given_up", "called_back")
-    told = ("lost", "astray", "unhealed", "wasteful", "overspent", "untold")
+    told = ("lost", "astray", "unhealed", "wasteful", "overspent", "untold", "stuck")
     table.add_row("runs", str(len(wild)), str(len(calm)))
     for name in sums:
         table.add_row(

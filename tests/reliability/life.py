@@ -1,5 +1,6 @@
 """What may happen to a stage in a day, drawn by a seed, and what must be true of it afterwards."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Life:
 
     def __post_init__(self) -> None:
         self.dice = Random(f"life {self.seed}")
-        self.wishes = 0  # to have a version labelled that was labelled before
+        self.wishes = Counter[str]()  # to have a version labelled that was labelled before
         self.wanted: dict[str, Wanted] = {}
         self.uploads = 0
 
@@ -167,13 +168,13 @@ class Life:
         """For good, and be it a delete marker."""
         for version in self.stage.versions(key)[:1]:
             self.stage.delete_version(key, version)
-            self.wishes += 1  # what was labelled before may have to be labelled again
+            self.wishes[key] += 1  # what was labelled before may have to be labelled again
 
     def _relabel(self) -> None:
         self.relabel(self.dice.choice(KEYS))
 
     def relabel(self, key: str) -> None:
-        self.wishes += 1
+        self.wishes[key] += 1
         with suppress(Retryable, Crash):
             self.stage.relabel(key)
 
@@ -185,7 +186,7 @@ class Life:
 
     def release(self, key: str) -> None:
         if key in self.wanted and self._insist(lambda: self.stage.release(key)):
-            self.wishes += 1
+            self.wishes[key] += 1
             self.wanted[key] = Wanted(self.wanted[key].labels, "labelled")
 
     def _remove(self) -> None:
@@ -232,7 +233,7 @@ class Life:
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one life: the first six must be empty."""
+    """What became of one life: the first seven must be empty."""
 
     seed: int
     lost: dict[str, Any]  # the table does not say what the bucket does, and no message waits for anybody
@@ -241,6 +242,7 @@ class Record:
     wasteful: dict[Any, int]  # called more often than what went wrong explains
     overspent: dict[str, int]  # days on which more pictures were asked about than may be
     untold: list[str]  # ids of final answers that nobody was told, or that are none
+    stuck: list[str]  # what the stream or the schedule set off, and a function could not do
     pictures: int
     versions_and_detectors: int
     calls: int
@@ -253,8 +255,8 @@ class Record:
 
     @property
     def is_fine(self) -> bool:
-        wrong = self.lost or self.astray or self.unhealed or self.wasteful or self.overspent or self.untold
-        return not wrong
+        costly = self.wasteful or self.overspent
+        return not (self.lost or self.astray or self.unhealed or costly or self.untold or self.stuck)
 
 
 def examined(stage: Stage, seed: int, *, is_calm: bool = False) -> Record:
@@ -279,9 +281,10 @@ def recovered(life: Life) -> Record:
         lost=lost,
         astray=astray,
         unhealed=_lost(life) | _astray(stage) | dict.fromkeys(stage.dead_keys, "dead again"),
-        wasteful=_wasteful(stage, life.wishes),
+        wasteful=_wasteful(life),
         overspent=_overspent(life),
         untold=_untold(life),
+        stuck=[*map(str, stage.stuck), *stage.stream_dead_letters()],
         pictures=len({key for key, _ in stage.noted}),
         versions_and_detectors=len(calls),
         calls=calls.total(),
@@ -349,10 +352,13 @@ def _astray(stage: Stage) -> dict[str, Any]:
     return {key: said for key, said in stage.said().items() if said[2] != said[3]} | unlike
 
 
-def _wasteful(stage: Stage, wishes: int) -> dict[Any, int]:
-    """Whoever dies, or cannot write down what he was told, has somebody ask again."""
-    allowed = 1 + stage.troubles.wasted + wishes
-    return {what: times for what, times in stage.rekognition.calls.items() if times > allowed}
+def _wasteful(life: Life) -> dict[Any, int]:
+    """Whoever dies, or cannot write down what he was told, has somebody ask again about that picture."""
+    wasted = life.stage.troubles.wasted + life.wishes
+    calls = life.stage.rekognition.calls.items()
+    return {
+        (what, key, version): times for (what, key, version), times in calls if times > 1 + wasted[str(key)]
+    }
 
 
 def _overspent(life: Life) -> dict[str, int]:

@@ -42,6 +42,7 @@ from local_cloud.functions import FailedEvent, FunctionSettings
 from local_cloud.pump import Pump
 from local_cloud.quota import LimitedRekognition
 from tests.conftest import settings_of
+from tests.crash_points import Crash
 from tests.direct import straight_to
 from tests.interception import Layer, intercept, sdk_waiting_by
 from tests.pictures import picture
@@ -142,6 +143,7 @@ class Stage:
     outputs: Mapping[str, str]
     noted: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # by key and version
     given_up: list[FailedEvent] = field(default_factory=list)
+    stuck: list[FailedEvent] = field(default_factory=list)  # given up too, and nobody makes up for it
     days: dict[date, set[tuple[str, str]]] = field(default_factory=dict)  # versions first asked about on each
 
     def __post_init__(self) -> None:
@@ -167,6 +169,7 @@ class Stage:
         self.rekognition.reset()
         self.rekognition.before = self._note_day
         self.noted.clear()
+        self.stuck.clear()
         self.days.clear()
         self.pump = self._make_pump()
         self.post = Post(self.pump.accept)
@@ -327,13 +330,15 @@ class Stage:
         return [unmarshal(item.to_json()["Attributes"]) for item in items]
 
     def _keep_what_was_given_up(self) -> None:
-        """As the destination of failed events does, that `finish` sets."""
-        failed = [
-            event for event in self.pump.failed_events if event.function_name.endswith("uploaded_image")
-        ]
+        """As the destination of failed events does, that `finish` sets; if `recover` dies, it runs again."""
+        failed = [*self.pump.failed_events]
         self.pump.failed_events.clear()
-        self.given_up += failed
-        for event in failed:
+        notifications = [event for event in failed if event.function_name.endswith("uploaded_image")]
+        self.given_up += notifications
+        self.stuck += [
+            event for event in failed if event not in notifications and not isinstance(event.error, Crash)
+        ]
+        for event in notifications:
             body = {
                 "version": "1.0",
                 "requestContext": {"condition": event.condition},
