@@ -63,10 +63,13 @@ class RowsChanged(DynamoDBEvent):  # type: ignore[misc]
 
     def _risk(self, changes: list[Any], state: State) -> AbstractContextManager[None]:
         """Of a change that comes late and alone others may have died."""
-        created = changes[0].get("ApproximateCreationDateTime", 0)
-        if len(changes) > 1 or state.now().timestamp() - created < SUSPECT.total_seconds():
+        if len(changes) != 1:
             return nullcontext()
-        return Deaths(state, self.context.function_name).risked(changes[0]["SequenceNumber"])
+        [change] = changes
+        age = state.now().timestamp() - change.get("ApproximateCreationDateTime", 0)
+        if age < SUSPECT.total_seconds():
+            return nullcontext()
+        return Deaths(state, self.context.function_name).risked(change["SequenceNumber"])
 
 
 def item_failures(identifiers: Iterable[str]) -> dict[str, Any]:

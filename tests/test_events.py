@@ -113,6 +113,12 @@ def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is(state: State) -
     ]
 
 
+def test_an_event_without_changes_is_handled(state: State) -> None:
+    told = RowsChanged({"Records": []}, None).handled(lambda *_: None, [].append, state)
+
+    assert told == {"batchItemFailures": []}
+
+
 def test_a_change_that_fails_costs_its_neighbours_nothing_and_is_where_lambda_goes_on(state: State) -> None:
     done: list[str] = []
     aside: list[str] = []
