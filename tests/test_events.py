@@ -114,7 +114,9 @@ def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is(state: State) -
 
 
 def test_an_event_without_changes_is_handled(state: State) -> None:
-    told = RowsChanged({"Records": []}, None).handled(lambda *_: None, [].append, state)
+    aside: list[str] = []
+
+    told = RowsChanged({"Records": []}, None).handled(lambda *_: None, aside.append, state)
 
     assert told == {"batchItemFailures": []}
 
