@@ -71,6 +71,19 @@ def hasty() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def last_try(
+    services: Services, next_message: NextMessage, rekognition: ScriptedRekognition
+) -> Callable[[], bool]:
+    """What becomes of the next message if it comes for the last time, and Rekognition answers nothing."""
+
+    def last_try() -> bool:
+        rekognition.failures[LABELS] += OUTAGE
+        return services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
+
+    return last_try
+
+
 def all_the_time() -> int:
     return MIN_LABEL_TIMEOUT * 1000
 
@@ -314,39 +327,30 @@ def test_the_pause_is_a_part_of_what_doubles_with_each_receive(receives: int, se
     assert 0.8 * most < max(pauses) <= most
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_last_try_that_fails_is_written_on_the_picture(
-    put: Callable[..., object],
-    services: Services,
-    rekognition: ScriptedRekognition,
-    next_message: NextMessage,
+    put: Callable[..., object], services: Services, last_try: Callable[[], bool]
 ) -> None:
     put()
-    rekognition.failures[LABELS] += OUTAGE
     services.labelling_queue.ask_for(KEY)
 
-    done = services.slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
-
-    assert done is False
+    assert last_try() is False
     assert status_of(services) == ("failed", "exhausted")
 
 
 @pytest.mark.usefixtures("hasty")
 def test_a_relabelling_that_is_exhausted_leaves_the_answer_that_there_is(
-    slow_path: SlowPath,
     put: Callable[..., object],
-    next_message: NextMessage,
     services: Services,
+    last_try: Callable[[], bool],
     catalogue: Catalogue,
     rekognition: ScriptedRekognition,
 ) -> None:
     put()
     services.labelling.label(KEY)
     services.wishes.relabel(KEY)
-    rekognition.failures[LABELS] += OUTAGE
 
-    is_done = slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
-
-    assert is_done is False
+    assert last_try() is False
     assert status_of(services) == ("labelled", None)
     assert catalogue.said(KEY) == catalogue.expected(KEY)
     assert services.labelling.label(KEY) is Outcome.LABELLED
@@ -355,21 +359,14 @@ def test_a_relabelling_that_is_exhausted_leaves_the_answer_that_there_is(
 
 @pytest.mark.usefixtures("hasty")
 def test_an_upload_that_is_exhausted_shows_nothing_of_the_one_before(
-    slow_path: SlowPath,
-    put: Callable[..., object],
-    next_message: NextMessage,
-    services: Services,
-    catalogue: Catalogue,
-    rekognition: ScriptedRekognition,
+    put: Callable[..., object], services: Services, last_try: Callable[[], bool], catalogue: Catalogue
 ) -> None:
     put()
     services.labelling.label(KEY)
     put(KEY, picture("Cat 90"))
     services.labelling_queue.ask_for(KEY)
-    rekognition.failures[LABELS] += OUTAGE
 
-    slow_path.next_try(on_its_receive(RECEIVES, next_message()), all_the_time)
-
+    assert last_try() is False
     assert status_of(services) == ("failed", "exhausted")
     assert list(catalogue.rows(KEY)) == ["image"]
 
