@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from chalicelib.errors import Deferred
-from chalicelib.state import State
+from chalicelib.state import Counter, State
 
 LIFE = timedelta(days=2)  # of a counter
 IMAGES = "images"
-
-
-@dataclass(frozen=True)
-class Counter:
-    count: int
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chalicelib.errors import Deadly, Retryable
-from chalicelib.state import State
+from chalicelib.state import Counter, State
 
 SUSPECT = timedelta(seconds=30)  # so old a change has been tried before, or has waited for one that was
 MOST = 8  # deaths in a row, of which one or two may be chance
 MEMORY = timedelta(days=1)  # as long as the stream's
-
-
-@dataclass(frozen=True)
-class Counter:
-    count: int
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A row that has expired is no row, though DynamoDB shows it for up to two days mo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T", bound="DataclassInstance")
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What `State.count` leaves in a row."""
+
+    count: int
 
 
 class State:

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
-from chalicelib.state import State
+from chalicelib.state import Counter, State
 from tests import faults
 
 if TYPE_CHECKING:
@@ -145,11 +145,6 @@ def test_what_is_set_lives_on(at: Callable[[datetime], State], name: str) -> Non
 
 def test_names_that_dynamodb_keeps_for_itself_can_be_set(state: State, name: str) -> None:
     state.set(name, "e", {"text": "text", "sizes": "none", "value": "1", "count": "2"}, DAY)
-
-
-@dataclass(frozen=True)
-class Counter:
-    count: int
 
 
 def test_a_counter_stops_at_its_limit(state: State, name: str) -> None:
