@@ -165,15 +165,22 @@ def lives(arguments: argparse.Namespace) -> int:
     wild_seeds = range(first, first + arguments.runs) if arguments.seed is None else [arguments.seed]
     calm_seeds = range(first, first + arguments.calm_runs) if arguments.seed is None else [arguments.seed]
     began = time.monotonic()
-    wild = list(track(records(wild_seeds, arguments.processes, is_calm=False), "all", len(wild_seeds)))
-    calm = list(track(records(calm_seeds, arguments.processes, is_calm=True), "calm", len(calm_seeds)))
+    wild = list(watched(records(wild_seeds, arguments.processes, is_calm=False), "all", len(wild_seeds)))
+    calm = list(watched(records(calm_seeds, arguments.processes, is_calm=True), "calm", len(calm_seeds)))
     show(table_of(wild, calm))
     show(f"{time.monotonic() - began:.0f} s on {arguments.processes} processors")
-    wrong = [each for each in (*wild, *calm) if not each.is_fine]
-    wrong += [each for each in calm if each.calls != each.versions_and_detectors]
-    for each in wrong:
+    paid_twice = [each for each in calm if each.calls != each.versions_and_detectors]
+    for each in paid_twice:
         show(each)
-    return len(wrong)
+    return sum(not each.is_fine for each in (*wild, *calm)) + len(paid_twice)
+
+
+def watched(records: Iterable[Record], name: str, count: int) -> Iterator[Record]:
+    """Shows what went wrong as soon as it is known: all of them take hours."""
+    for record in track(records, name, count):
+        if not record.is_fine:
+            show(record)
+        yield record
 
 
 def main() -> int:
