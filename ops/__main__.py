@@ -145,7 +145,7 @@ def status(stage: Stage) -> None:
 @for_stage
 @click.option("--queue", required=True, type=click.Choice(redrive.QUEUES), help="Which queue's dead letters.")
 def try_again(stage: Stage, queue: str) -> None:
-    """Put what ended in a dead-letter queue back on its queue."""
+    """Try once more what ended in a dead-letter queue."""
     redrive.run(stage, queue, console)
 
 

@@ -21,7 +21,7 @@ def sqs(session: boto3.Session) -> Any:
 @pytest.fixture
 def made(stage: Stage, sqs: Any) -> dict[str, str]:
     """The URLs of a stage's queues."""
-    names = [f"{queue}{kind}" for queue in redrive.QUEUES for kind in ("", "-dead-letters")]
+    names = [f"{queue}{kind}" for queue in redrive.SOURCES for kind in ("", "-dead-letters")]
     return {name: sqs.create_queue(QueueName=f"{stage.prefix}-{name}")["QueueUrl"] for name in names}
 
 
@@ -32,7 +32,7 @@ def waiting(sqs: Any, url: str) -> set[str]:
     return bodies
 
 
-@pytest.mark.parametrize("queue", redrive.QUEUES)
+@pytest.mark.parametrize("queue", redrive.SOURCES)
 def test_every_dead_letter_is_back_on_its_queue_and_on_no_other(
     queue: str, stage: Stage, sqs: Any, made: dict[str, str], screen: Screen
 ) -> None:
