@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -639,6 +639,41 @@ def test_a_crash_at_any_call_leaves_neither_a_lost_picture_nor_a_served_one(
         crashing.finish()
 
         assert stage.state == end, (number, when)
+
+
+Wish = Callable[[Services], object]
+WISHES: dict[str, tuple[Wish, Any]] = {
+    "a release": (lambda services: services.wishes.release(KEY), LABELLED),
+    "a removal": (lambda services: services.wishes.remove(KEY), REMOVED),
+}
+
+
+@pytest.mark.parametrize(("ask", "end"), WISHES.values(), ids=WISHES)
+@pytest.mark.parametrize("insists", [True, False], ids=["who asks again", "who asks once"])
+def test_an_api_that_dies_over_a_wish_does_it_in_full_for_whoever_asks_again_or_not_at_all(
+    ask: Wish, end: Any, insists: bool, stage: Stage, crashing: Crashing
+) -> None:
+    stage.put()
+    stage.label()
+    crashing.mortal.live()
+    ask(crashing.services)
+    calls = len(crashing.mortal.calls)
+    assert calls >= 2
+
+    for number, when in product(range(1, calls + 1), When):
+        clear(stage)
+        stage.put()
+        stage.label()
+        crashing.mortal.crash_at(number, when)
+        with pytest.raises(Crash):
+            ask(crashing.services)
+        crashing.mortal.live()
+        if insists:
+            ask(crashing.services)
+
+        crashing.finish()
+
+        assert stage.state in ([end] if insists else [end, PUT_AWAY]), (number, when)
 
 
 Step = Callable[[Stage], object]

@@ -1,13 +1,14 @@
 """Functions die before and after each of their AWS calls in turn, and the picture ends as if none had."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import product
 from random import Random
 
 import pytest
 
-from tests.crash_points import Mortal, When
+from tests.crash_points import Crash, Mortal, When
 from tests.reliability.stage import Stage
 from tests.scripted_rekognition import LABELS
 
@@ -63,6 +64,12 @@ def deliver(stage: Stage) -> None:
     stage.work()
 
 
+def ask_for_another_answer(stage: Stage) -> None:
+    with suppress(Crash):
+        stage.relabel(KEY)
+    stage.work()
+
+
 def pass_minutes(minutes: int) -> Act:
     return lambda stage: stage.pass_time(minutes * MINUTE)
 
@@ -72,6 +79,7 @@ SCENARIOS: dict[str, tuple[Act, Act]] = {
     "the first try of a newer version": (overwritten, deliver),
     "the removal of rows": (deleted, deliver),
     "another answer to a picture": (wanted_anew, deliver),
+    "the wish for another answer": (labelled, ask_for_another_answer),
     "the slow path, beside recover": (queued, pass_minutes(1)),
     "recover finding a picture": (never_heard_of, pass_minutes(16)),
     "recover finding rows without a picture": (deleted_and_never_heard_of, pass_minutes(16)),
