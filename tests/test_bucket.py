@@ -215,14 +215,6 @@ def test_what_was_never_there_is_not_seen(bucket: Bucket) -> None:
     assert bucket.look("never.png") is None
 
 
-def test_what_is_deleted_is_not_seen(bucket: Bucket, s3: "S3Client", key: str) -> None:
-    s3.put_object(Bucket=bucket.name, Key=key, Body=b"x")
-
-    bucket.delete(key)
-
-    assert bucket.look(key) is None
-
-
 def test_a_removed_delete_marker_shows_what_was_there(bucket: Bucket, s3: "S3Client", key: str) -> None:
     put = s3.put_object(Bucket=bucket.name, Key=key, Body=b"x")
     marker = s3.delete_object(Bucket=bucket.name, Key=key)["VersionId"]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 NAME = f"shown-{secrets.token_hex(6)}"
 HIDDEN = f"{NAME}-hidden"
 KEY = "a b+c#?/\N{DOG FACE}.png"
-PLACE = "0123/version"
 
 
 @pytest.fixture
