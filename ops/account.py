@@ -23,9 +23,8 @@ class Account:
 
     @cached_property
     def id(self) -> str:
-        sts = self.session.client(
-            "sts", region_name=self.region
-        )  # and not so patient: it is the first to ask
+        # Not so patient as the others: it is the first to ask.
+        sts = self.session.client("sts", region_name=self.region)
         return sts.get_caller_identity()["Account"]
 
     @property
