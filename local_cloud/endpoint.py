@@ -18,7 +18,7 @@ from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
 from local_cloud import aws_chunked, checksums, moto_patches, s3_limits
-from local_cloud.clock import Clock, SystemClock
+from local_cloud.clock import SystemClock
 from local_cloud.object_events import ObjectEvent, ObjectEvents
 from local_cloud.presigned import Authentication, RefusedError
 from local_cloud.s3_request import Environ, S3Request
@@ -64,24 +64,15 @@ class Endpoint:
     under one lock. Bodies are read before it and answers sent after it: a slow client blocks nobody.
     """
 
-    def __init__(
-        self,
-        port: int = 4566,
-        *,
-        rekognition: Rekognition | None = None,
-        on_object_event: Callable[[ObjectEvent], None] = lambda _: None,
-        on_write: Callable[[], None] = lambda: None,
-        clock: Clock | None = None,
-        credentials: Credentials | None = None,
-    ) -> None:
+    def __init__(self, port: int = 4566, *, rekognition: Rekognition | None = None) -> None:
         moto_patches.apply()
-        self.on_object_event = on_object_event
-        self.on_write = on_write
+        clock = SystemClock()
+        self.on_object_event: Callable[[ObjectEvent], None] = lambda _: None
+        self.on_write: Callable[[], None] = lambda: None
         self._rekognition = rekognition
         self._port = port
-        self._clock = clock or SystemClock()
-        self._events = ObjectEvents(self._clock)
-        self._authentication = Authentication(credentials or Credentials("local", "local"), self._clock)
+        self._events = ObjectEvents(clock)
+        self._authentication = Authentication(Credentials("local", "local"), clock)
         self._s3 = create_backend_app("s3")
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server: BaseWSGIServer | None = None

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
@@ -10,6 +11,7 @@ import pytest
 import requests
 from botocore.config import Config
 
+from local_cloud.clock import ManualClock
 from local_cloud.endpoint import Endpoint
 from local_cloud.object_events import ObjectEvent
 
@@ -30,15 +32,6 @@ HEADERS = {
 }
 
 Sign = Callable[..., str]
-
-
-class MovableClock:
-    """The machine's time, and as much more as a test wants."""
-
-    ahead = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 @pytest.fixture
@@ -181,15 +174,11 @@ def test_a_url_for_reading_reads_and_does_not_write(s3: Any, bucket: str, sign: 
 def test_an_expired_url_is_refused(
     endpoint: Endpoint, sign: Sign, monkeypatch: pytest.MonkeyPatch, age: timedelta
 ) -> None:
-    clock = MovableClock()
-    clock.ahead = age
     url = sign(**DECLARED)
-    object.__setattr__(endpoint._authentication, "clock", clock)
+    later = replace(endpoint._authentication, clock=ManualClock(datetime.now(UTC) + age))
+    monkeypatch.setattr(endpoint, "_authentication", later)
 
-    try:
-        answer = put(url)
-    finally:
-        object.__setattr__(endpoint._authentication, "clock", endpoint._clock)
+    answer = put(url)
 
     assert code(answer) == (403, "AccessDenied")
     assert "<Message>Request has expired</Message><X-Amz-Expires>900</X-Amz-Expires>" in answer.text
