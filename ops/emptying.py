@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from rich.filesize import decimal
 
-from ops.problems import Problem, code
+from chalicelib.aws_errors import error_code
+from ops.problems import Problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,7 +44,7 @@ class Bucket:
             try:
                 self.client.delete_bucket(Bucket=self.name, ExpectedBucketOwner=self.owner)
             except ClientError as error:
-                if code(error) != "BucketNotEmpty":
+                if error_code(error) != "BucketNotEmpty":
                     raise
             else:
                 return

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from chalicelib import rows
-from ops.problems import Problem, code
+from chalicelib.aws_errors import error_code
+from ops.problems import Problem
 from ops.stage import Stage
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class EventSources:
                 operation(**parameters)
                 return
             except ClientError as error:
-                if code(error) not in _PASSING:
+                if error_code(error) not in _PASSING:
                     raise
                 self.pause(PAUSE)
         operation(**parameters)

@@ -6,11 +6,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 from rich.console import Console
 
+from chalicelib.aws_errors import error_code
 from ops.account import Account
 from ops.event_sources import EventSources
 from ops.gateway import Gateway
 from ops.log_groups import LogGroups
-from ops.problems import Problem, code
+from ops.problems import Problem
 from ops.stack import Stack
 from ops.stage import Stage
 
@@ -29,7 +30,7 @@ def finish(stage: Stage, console: Console) -> None:
             *Gateway(account.client("apigateway"), api["rest_api_id"], _api_stage(api), outputs).finish(),
         ]
     except ClientError as error:
-        if code(error) not in _GONE:
+        if error_code(error) not in _GONE:
             raise
         raise Problem(
             f"Something that {stage.deployed_file} notes is not on AWS any more ({error}): "

@@ -6,9 +6,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.aws_errors import error_code
 from ops.account import Account
 from ops.configuration import SIZES
-from ops.problems import code
 from ops.stage import APP, Stage
 
 Found = Mapping[str, Any]
@@ -46,7 +46,7 @@ def unless_absent(request: Callable[..., Found], **what: Any) -> Found | None:
     try:
         return request(**what)
     except ClientError as error:
-        if code(error) not in _ABSENT:
+        if error_code(error) not in _ABSENT:
             raise
         return None
 

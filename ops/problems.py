@@ -9,6 +9,7 @@ import click
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.aws_errors import error_code
 from chalicelib.errors import Retryable
 
 CREDENTIALS = (
@@ -125,13 +126,9 @@ def _failure(error: BaseException | None) -> str | None:
     return sentence and sentence.format(error=str(error).rstrip())
 
 
-def code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
 def _refusal(error: ClientError) -> str:
-    message = error.response.get("Error", {}).get("Message") or code(error)
+    message = error.response.get("Error", {}).get("Message") or error_code(error)
     denied = _ACTION.search(message)
-    return _CODES.get(code(error), REFUSED).format(
+    return _CODES.get(error_code(error), REFUSED).format(
         error=message, action=denied[1] if denied else error.operation_name
     )

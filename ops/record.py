@@ -10,8 +10,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 from chalice.utils import serialize_to_json
 
+from chalicelib.aws_errors import error_code
 from ops.inventory import Found, Inventory
-from ops.problems import Problem, code
+from ops.problems import Problem
 from ops.stage import write_text
 
 Entries = dict[str, dict[str, Any]]
@@ -55,7 +56,7 @@ def _exists(inventory: Inventory, api: str) -> bool:
     try:
         inventory.account.client("apigateway").get_rest_api(restApiId=api)
     except ClientError as error:
-        if code(error) != "NotFoundException":
+        if error_code(error) != "NotFoundException":
             raise
         return False
     return True

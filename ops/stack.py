@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from rich.console import Console
 
+from chalicelib.aws_errors import error_code
 from ops.adoption import Adoption
 from ops.listing import listing
 from ops.operation import GONE, POLL, Operation
-from ops.problems import Problem, code
+from ops.problems import Problem
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -71,7 +72,7 @@ class Stack:
         try:
             [found] = self.client.describe_stacks(StackName=self.name)["Stacks"]
         except ClientError as error:
-            if code(error) != "ValidationError":
+            if error_code(error) != "ValidationError":
                 raise
             return {}
         return found

@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.aws_errors import error_code
 from ops.account import Account
-from ops.problems import code
 from ops.stage import Stage
 
 READERS = ("notify", "index_image")  # of the stream
@@ -84,7 +84,7 @@ class StreamLetters:
                 yield from (record["dynamodb"] for record in answer["Records"])
                 iterator = answer.get("NextShardIterator")
         except ClientError as error:
-            if code(error) in _FORGOTTEN:
+            if error_code(error) in _FORGOTTEN:
                 raise UndeliveredError("the stream, which remembers a day, has forgotten a change") from error
             raise
 
