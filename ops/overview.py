@@ -54,7 +54,7 @@ class Overview:
     def _places(self) -> Iterator[str]:
         yield f"Stack:  {self.stage.stack_name}, {self._stack_status or 'not there'}"
         yield from (f"API:    {self.account.api_url(api['id'], self.stage.name)}" for api in self._apis)
-        pictures = self.stage.buckets(self.account.id, self.account.region)[0]
+        pictures = self.stage.images_bucket(self.account.id, self.account.region)
         if pictures in self._inventory.buckets:
             yield f"Bucket: s3://{pictures}"
 
@@ -64,7 +64,7 @@ class Overview:
         if self._queues:
             depths = [(q.name, f"{q.visible:,}", f"{q.in_flight:,}", f"{q.delayed:,}") for q in self._queues]
             yield listing("queue", "waiting", "in flight", "delayed", rows=depths)
-        images = self.stage.tables[0]
+        images = self.stage.images_table
         if images in self._inventory.tables:
             counts = [(status, self._count(images, status)) for status in VISIBLE]
             yield listing("images", "", rows=counts)

@@ -32,14 +32,13 @@ def run(stage: Stage, console: Console) -> None:
     """
     account = Account()
     stage.check_home(account)
-    images, terms, _ = stage.tables
     client = account.client("dynamodb")
-    for table in (images, terms):
+    for table in (stage.images_table, stage.terms_table):
         if unless_absent(client.describe_table, TableName=table) is None:
             raise Problem(
                 f"There is no table {table} in {account}: `make deploy STAGE={stage.name}` makes it."
             )
-    reindexing = Reindexing(client, images, terms)
+    reindexing = Reindexing(client, stage.images_table, stage.terms_table)
     for looked_at in reindexing.run():
         console.print(f"{looked_at:,} pictures")
     console.print(f"What search finds is as the pictures are: {reindexing.looked_at:,} were looked at.")

@@ -69,14 +69,32 @@ class Stage:
     def role_name(self, handler: str) -> str:
         return f"{self.prefix}-{handler}"
 
+    def images_bucket(self, account: str, region: str) -> str:
+        return f"{self.prefix}-{account}-{region}"
+
     def buckets(self, account: str, region: str) -> list[str]:
         """Of the pictures, of those in quarantine, and of what is derived from them."""
-        kinds = (APP, "labeller-quarantine", "labeller-derived")
-        return [f"{kind}-{self.name}-{account}-{region}" for kind in kinds]
+        others = ("labeller-quarantine", "labeller-derived")
+        return [
+            self.images_bucket(account, region),
+            *(f"{kind}-{self.name}-{account}-{region}" for kind in others),
+        ]
+
+    @property
+    def images_table(self) -> str:
+        return f"{self.prefix}-images"
+
+    @property
+    def terms_table(self) -> str:
+        return f"{self.prefix}-terms"
+
+    @property
+    def state_table(self) -> str:
+        return state_table(self.name)
 
     @property
     def tables(self) -> list[str]:
-        return [f"{self.prefix}-{table}" for table in ("images", "terms", "state")]
+        return [self.images_table, self.terms_table, self.state_table]
 
     @property
     def secret(self) -> str:
@@ -134,6 +152,11 @@ class Stage:
                 f"{self.deployed_file} is not what Chalice writes: take it from git, or delete it, "
                 "and what it should say is looked up on AWS."
             ) from error
+
+
+def state_table(stage: str) -> str:
+    """Also of this machine's own stage, which is no Stage."""
+    return f"{APP}-{stage}-state"
 
 
 def architecture(part: Mapping[str, Any], document: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ class StreamLetters:
 
     def _completed(self, change: Change) -> Change:
         """One whose rows were too large for a letter, with the row as it is by now."""
-        table, key = self.stage.tables[0], change["Keys"]
+        table, key = self.stage.images_table, change["Keys"]
         answer = self.account.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True)
         if "Item" not in answer:
             raise UndeliveredError(f"the row of {key['source_file']['S']!r} is gone by now")

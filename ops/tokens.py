@@ -14,7 +14,7 @@ from ops.account import Account
 from ops.inventory import unless_absent
 from ops.listing import listing
 from ops.problems import Problem
-from ops.stage import APP, Stage
+from ops.stage import Stage, state_table
 
 REMARK = "Keep it: it cannot be shown again. It is good for {scopes} until {until}."
 
@@ -50,11 +50,9 @@ def revoke(tokens: Tokens, console: Console, token_id: str) -> None:
 
 
 def _table(name: str, project: Path, account: Account) -> str:
-    if name == LOCAL:
-        return f"{APP}-{LOCAL}-state"
-    stage = Stage(name, project)
-    stage.check_home(account)
-    return stage.tables[2]
+    if name != LOCAL:
+        Stage(name, project).check_home(account)
+    return state_table(name)
 
 
 def _row(token: Token) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ DATA = [
 def left_behind(stack: Stack, stage: Stage, session: boto3.Session) -> dict[str, Any]:
     """What a picture and a secret were before the stack was deleted."""
     stack.apply(TEMPLATE, {"Stage": stage.name}, Screen())
-    [bucket, *_] = stage.buckets("123456789012", "us-east-1")
+    bucket = stage.images_bucket("123456789012", "us-east-1")
     session.client("s3").put_object(Bucket=bucket, Key="a.png", Body=b"picture")
     secret = session.client("secretsmanager").get_secret_value(SecretId=stage.secret)
     stack.delete(Screen())

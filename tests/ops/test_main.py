@@ -196,7 +196,7 @@ def test_two_stages_live_side_by_side(operate: Operator, stage: Stage, account: 
 
     assert stage.config() == one
     assert list(stage.document()["stages"]) == ["local", stage.name, other.name]
-    assert other.config()["environment_variables"]["IMAGES_TABLE"] == other.tables[0]
+    assert other.config()["environment_variables"]["IMAGES_TABLE"] == other.images_table
     operate("destroy", "--stage", other.name, "--yes", "--delete-data")
     assert stage.config() == one
     assert len(Inventory(stage, account).buckets) == 3

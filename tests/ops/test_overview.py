@@ -30,7 +30,7 @@ def show(stage: Stage, account: Account, **bounds: int) -> list[str]:
 
 def put_image(session: boto3.Session, stage: Stage, key: str, status: Status, **fields: Any) -> None:
     item = {**rows.image_key(key), **rows.status_fields(key, status, NOW), **fields}
-    session.client("dynamodb").put_item(TableName=stage.tables[0], Item=rows.marshal(item))
+    session.client("dynamodb").put_item(TableName=stage.images_table, Item=rows.marshal(item))
 
 
 @pytest.fixture

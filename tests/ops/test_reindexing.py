@@ -22,7 +22,7 @@ KEYS = [f"{number}.png" for number in range(7)]
 
 @pytest.fixture
 def answered(resources: object, stage: Stage, session: boto3.Session) -> Answered:
-    answered = Answered(Store(session.client("dynamodb"), stage.tables[0]))
+    answered = Answered(Store(session.client("dynamodb"), stage.images_table))
     for number, key in enumerate(KEYS):
         answered.label(key, DOG, *([CAT] if number % 2 else []), text="taxi")
     answered.begin(KEYS[1])
@@ -32,7 +32,7 @@ def answered(resources: object, stage: Stage, session: boto3.Session) -> Answere
 
 
 def terms(stage: Stage) -> list[dict[str, Any]]:
-    return rows_of(stage.tables[1])
+    return rows_of(stage.terms_table)
 
 
 def of_all(answered: Answered) -> Any:
@@ -64,7 +64,7 @@ def test_what_the_stream_has_not_told_of_is_made_up_for(
     answered.label(KEYS[0], CAT)
     answered.remove(KEYS[4])
     key: Any = marshal(image_key(KEYS[5]))
-    session.client("dynamodb").delete_item(TableName=stage.tables[0], Key=key)
+    session.client("dynamodb").delete_item(TableName=stage.images_table, Key=key)
 
     reindexing.run(stage, screen)
 
@@ -128,5 +128,5 @@ def test_counters_of_what_nobody_has_go(answered: Answered, stage: Stage, operat
 
 
 def test_a_stage_without_tables_is_a_problem(stage: Stage, screen: Screen) -> None:
-    with pytest.raises(Problem, match=f"There is no table {stage.tables[0]}"):
+    with pytest.raises(Problem, match=f"There is no table {stage.images_table}"):
         reindexing.run(stage, screen)

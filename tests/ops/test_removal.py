@@ -338,6 +338,6 @@ def test_a_lost_record_is_no_hindrance(
     destroy(stage)
 
     assert left(inventory) == {}
-    bucket = stage.buckets("123456789012", "us-east-1")[0]
+    bucket = stage.images_bucket("123456789012", "us-east-1")
     notified = session.client("s3").get_bucket_notification_configuration(Bucket=bucket)
     assert "LambdaFunctionConfigurations" not in notified

@@ -22,7 +22,7 @@ FORM = r"ilt_[0-9a-f]{12}_[0-9a-f]{64}"
 
 def good(stage: Stage, session: boto3.Session, text: str) -> Token | None:
     """The token of this text, as the API finds it."""
-    return Tokens(session.client("dynamodb"), stage.tables[2], lambda: datetime.now(UTC)).find(text)
+    return Tokens(session.client("dynamodb"), stage.state_table, lambda: datetime.now(UTC)).find(text)
 
 
 def rows(printed: str) -> list[list[str]]:
@@ -107,7 +107,7 @@ def test_a_stage_that_is_not_there_has_no_tokens(command: list[str], operate: Op
 
     assert done.exit_code == 1
     assert done.stderr == (
-        f"Error: There is no table {stage.tables[2]} in account 123456789012, region us-east-1: "
+        f"Error: There is no table {stage.state_table} in account 123456789012, region us-east-1: "
         f"it takes `make deploy STAGE={stage.name}`.\n"
     )
 
@@ -127,9 +127,9 @@ def test_tokens_are_listed_by_age_with_what_is_over_and_when_they_were_used(
     stage: Stage, session: boto3.Session, screen: Screen
 ) -> None:
     made = datetime(2026, 1, 2, 12, tzinfo=UTC)
-    known = Tokens(session.client("dynamodb"), stage.tables[2], lambda: made)
+    known = Tokens(session.client("dynamodb"), stage.state_table, lambda: made)
     far, over = timedelta(days=36_500), timedelta(days=1)
-    later = Tokens(session.client("dynamodb"), stage.tables[2], lambda: made + timedelta(hours=1))
+    later = Tokens(session.client("dynamodb"), stage.state_table, lambda: made + timedelta(hours=1))
     later.create("b", [Scope.READ], far)
     token = known.find(known.create("a", [Scope.ADMIN], over))
     assert token is not None
@@ -150,7 +150,7 @@ def test_a_right_that_is_missing_is_told_as_of_any_command(
     client: Any = boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
     denied = faults.json_error(400, "AccessDeniedException")
     faults.plan(client.meta.events, "dynamodb.PutItem", denied)
-    known = Tokens(client, stage.tables[2], lambda: datetime.now(UTC))
+    known = Tokens(client, stage.state_table, lambda: datetime.now(UTC))
     monkeypatch.setattr(tokens, "of_stage", lambda *_: known)
 
     done = operate("token", "create", "--stage", stage.name, "--name", "a", "--scope", "read")
