@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from chalicelib.tokens import Scope, Tokens
+from chalicelib.tokens import Scope
 from ops import finishing, listening, package_report, provision, redrive, reindexing, removal, tokens
 from ops.account import Account
 from ops.lambda_runtime import ARCHITECTURES
@@ -43,7 +43,7 @@ for_stage: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
 )
 
 
-def _tokens(context: click.Context, _: click.Parameter, name: str) -> Tokens:
+def _tokens(context: click.Context, _: click.Parameter, name: str) -> tokens.StageTokens:
     project: Path | None = context.obj
     return tokens.of_stage(name, project or PROJECT)
 
@@ -174,24 +174,24 @@ def token() -> None:
 @click.option("--name", required=True, type=HOLDER, help="Who or what holds it.")
 @click.option("--scope", "scopes", required=True, type=SCOPE, multiple=True, help="What for; repeatable.")
 @click.option("--expires-in-days", "days", type=click.IntRange(1, 3650), default=90, show_default=True)
-def create(known: Tokens, name: str, scopes: tuple[str, ...], days: int) -> None:
+def create(known: tokens.StageTokens, name: str, scopes: tuple[str, ...], days: int) -> None:
     """Make a token, and show it this once."""
-    tokens.create(known, console, name, dict.fromkeys(map(Scope, scopes)), days)
+    known.create(console, name, dict.fromkeys(map(Scope, scopes)), days)
 
 
 @token.command("list")
 @of_stage
-def show(known: Tokens) -> None:
+def show(known: tokens.StageTokens) -> None:
     """The tokens that there are."""
-    tokens.show(known, console)
+    known.show(console)
 
 
 @token.command()
 @of_stage
 @click.argument("token_id", metavar="ID")
-def revoke(known: Tokens, token_id: str) -> None:
+def revoke(known: tokens.StageTokens, token_id: str) -> None:
     """Make a token worthless."""
-    tokens.revoke(known, console, token_id)
+    known.revoke(console, token_id)
 
 
 if __name__ == "__main__":

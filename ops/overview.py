@@ -110,16 +110,17 @@ class Overview:
         yield from self._unmade()
 
     def _unmade(self) -> Iterator[str]:
+        name = self.stage.name
         if not (self._stack_status or self._functions or self._apis):
-            yield f"Nothing of it is deployed: `make deploy STAGE={self.stage.name}` does that."
+            yield f"Nothing of it is deployed: `make deploy STAGE={name}` does that."
         elif self._stack_status not in USABLE:
-            yield f"Its stack is not as it should be: {self._command('python -m ops resources')} says why."
+            yield f"Its stack is not as it should be: `python -m ops resources --stage {name}` says why."
         elif missing := self._missing:
-            yield f"Not deployed: {', '.join(missing)}: {self._command('chalice deploy')} does that."
+            yield f"Not deployed: {', '.join(missing)}: `chalice deploy --stage {name}` does that."
         elif self._is_unknown:
-            yield f"The record of Chalice is lost: {self._command('python -m ops resources')} makes it anew."
+            yield f"The record of Chalice is lost: `python -m ops resources --stage {name}` makes it anew."
         elif self._is_unfinished:
-            yield f"It is not finished: {self._command('python -m ops finish')} does that."
+            yield f"It is not finished: `python -m ops finish --stage {name}` does that."
 
     @property
     def _missing(self) -> list[str]:
@@ -142,6 +143,3 @@ class Overview:
             functions.get_function_event_invoke_config, FunctionName=self.stage.function_name(LABELLER)
         )
         return refusal["defaultResponse"] or not invocations
-
-    def _command(self, command: str) -> str:
-        return f"`{command} --stage {self.stage.name}`"

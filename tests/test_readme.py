@@ -16,7 +16,6 @@ from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
 
-import click
 import pytest
 
 from chalicelib import decoding, imaging, model
@@ -31,6 +30,7 @@ from chalicelib.tokens import Scope
 from chalicelib.webhook import Fault, Webhook
 from ops.__main__ import commands
 from tests.conftest import ROOT
+from tests.operator_commands import refusal
 from tests.running_cloud import PATIENCE, free_port
 
 README = (ROOT / "README.md").read_text()
@@ -204,18 +204,9 @@ def test_every_command_of_the_operator_is_real(name: str) -> None:
     assert name in commands.commands
 
 
-def lacking(words: list[str]) -> list[str]:
-    """The options that a command of the operator's needs and that it is not given."""
-    command = commands.commands[words[0]]
-    if isinstance(command, click.Group):
-        command = command.commands[words[1]]
-    needed = [each.opts for each in command.params if isinstance(each, click.Option) and each.required]
-    return [options[0] for options in needed if not {*options} & {*words}]
-
-
 def test_every_command_of_the_operator_is_whole() -> None:
     spelled = re.findall(r"(?:^ {4}|\$ |`|\()(?:\.venv/bin/)?python -m ops ([^`#)\n]+)", README, re.MULTILINE)
-    whole = [each for each in spelled if not lacking(each.split())]
+    whole = [each for each in spelled if refusal(each) is None]
 
     assert (whole, len(whole)) == (spelled, README.count("python -m ops ") - 1)  # the layout has only names
 

@@ -13,6 +13,7 @@ from local_cloud import resources
 from ops import tokens
 from ops.problems import Problem
 from ops.stage import Stage
+from ops.tokens import StageTokens
 from tests import faults
 from tests.conftest import ROOT
 from tests.ops.conftest import Operator, Screen
@@ -97,7 +98,8 @@ def test_a_token_that_there_is_not_cannot_be_revoked(operate: Operator, stage: S
 
     assert done.exit_code == 1
     assert done.stderr == (
-        "Error: There is no token 0123456789ab: `python -m ops token list` shows those that there are.\n"
+        "Error: There is no token 0123456789ab: "
+        f"`python -m ops token list --stage {stage.name}` shows those that there are.\n"
     )
 
 
@@ -135,7 +137,7 @@ def test_tokens_are_listed_by_age_with_what_is_over_and_when_they_were_used(
     assert token is not None
     known.note_use(token)
 
-    tokens.show(known, screen)
+    StageTokens(stage.name, known).show(screen)
 
     assert [re.split(r"  +", line)[1:] for line in screen.lines[1:]] == [
         ["a", "admin", "2026-01-02", "2026-01-03 (over)", "2026-01-02 12:00"],
@@ -150,7 +152,7 @@ def test_a_right_that_is_missing_is_told_as_of_any_command(
     client: Any = boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 1}))
     denied = faults.json_error(400, "AccessDeniedException")
     faults.plan(client.meta.events, "dynamodb.PutItem", denied)
-    known = Tokens(client, stage.state_table, lambda: datetime.now(UTC))
+    known = StageTokens(stage.name, Tokens(client, stage.state_table, lambda: datetime.now(UTC)))
     monkeypatch.setattr(tokens, "of_stage", lambda *_: known)
 
     done = operate("token", "create", "--stage", stage.name, "--name", "a", "--scope", "read")
