@@ -20,11 +20,11 @@ from PIL import Image
 from rich import print as show
 from rich.table import Table
 
+from chalicelib.claim import UNCLAIMED
 from chalicelib.model import StoredObject
 from chalicelib.services import Services
 from chalicelib.settings import DETECTORS, Settings
 from chalicelib.stopwatch import Stopwatch
-from chalicelib.store import UNCLAIMED
 from local_cloud.aws_json import Reply
 from local_cloud.cloud import enter_stage
 from local_cloud.endpoint import Endpoint

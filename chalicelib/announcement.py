@@ -10,7 +10,8 @@ from msgspec import to_builtins
 from msgspec.json import encode
 
 from chalicelib.contract import told
-from chalicelib.model import Image, Status, fitting
+from chalicelib.model import Image, Status
+from chalicelib.room import fitting
 
 MAX_BYTES = 20_000  # as Standard Webhooks advises
 ENVELOPE = 200  # bytes of them, around the image

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from chalicelib import rows
 from chalicelib.aws_errors import DYNAMODB, error_code, translated
 from chalicelib.callback import Callback, State
+from chalicelib.dynamodb import pages
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -169,14 +170,8 @@ class Callbacks:
         return rows.unmarshal(answer["Attributes"])
 
     def _query(self, query: Any) -> Iterator[rows.Row]:
-        start: Any = {}
-        while True:
-            with translated(DYNAMODB):
-                page = self._client.query(TableName=self._table, **query, **start)
-            yield from map(rows.unmarshal, page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        for page in pages(self._client, {"TableName": self._table, **query}):
+            yield from map(rows.unmarshal, page)
 
 
 def _key(source_file: str, event_id: str) -> dict[str, str]:

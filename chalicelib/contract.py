@@ -15,7 +15,8 @@ from chalicelib import model
 from chalicelib.callback import PastAttempt, State
 from chalicelib.callback_url import MAX_URL
 from chalicelib.document import Because
-from chalicelib.model import MAX_KEY_BYTES, MAX_NAME, VISIBLE, Upload
+from chalicelib.model import MAX_KEY_BYTES, VISIBLE, Upload
+from chalicelib.room import MAX_NAME
 
 MAX_LIMIT, DEFAULT_LIMIT = 100, 20
 MAX_ASKED = 20  # labels and words in one search

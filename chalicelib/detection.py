@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chalicelib.bucket import Bucket
+from chalicelib.claim import Claim, Partial
 from chalicelib.contents import Contents
 from chalicelib.conversion import Converter
 from chalicelib.daily_limit import DailyLimit
@@ -20,7 +21,7 @@ from chalicelib.errors import (
 )
 from chalicelib.imaging import inspect, is_readable_as_it_is, refusal
 from chalicelib.metrics import Metrics
-from chalicelib.model import Claim, Findings, Partial, Recipe, StoredObject, is_flagged
+from chalicelib.model import Findings, Recipe, StoredObject, is_flagged
 from chalicelib.rekognition import Call, Rekognition, by_reference, calls_for
 from chalicelib.reuse import Reuse
 from chalicelib.stopwatch import Stopwatch

@@ -10,6 +10,8 @@ from datetime import datetime
 
 from chalicelib import log
 from chalicelib.bucket import Bucket
+from chalicelib.claim import Claim, Partial, Secluded, place_of
+from chalicelib.claims import Attempt, Claims
 from chalicelib.detection import Detected, Detection, Wait, no_time
 from chalicelib.errors import (
     AccessLost,
@@ -23,19 +25,9 @@ from chalicelib.errors import (
 )
 from chalicelib.imaging import inspect
 from chalicelib.metrics import Metrics
-from chalicelib.model import (
-    Answer,
-    Claim,
-    Outcome,
-    Partial,
-    Secluded,
-    Status,
-    StoredObject,
-    place_of,
-)
+from chalicelib.model import Answer, Outcome, Status, StoredObject
 from chalicelib.quarantining import Quarantining
 from chalicelib.stopwatch import Stopwatch
-from chalicelib.store import Attempt, Store
 
 LOOKS = 5  # each look after the first means that somebody changed the row in between
 
@@ -62,7 +54,7 @@ class Labelling:
     bucket: Bucket
     detection: Detection
     quarantining: Quarantining
-    store: Store
+    claims: Claims
     metrics: Metrics
     now: Callable[[], datetime]
     lease_seconds: int
@@ -109,7 +101,7 @@ class Labelling:
         if settled is not Outcome.DUPLICATE:
             return Result(settled) if settled else row
         # Somebody who saw the bucket before us may still be about to write on the row as it stands.
-        attempt = self.store.fence(this.key, secrets.token_hex(16), row)
+        attempt = self.claims.fence(this.key, secrets.token_hex(16), row)
         return Result(settled) if attempt.won else attempt.row
 
     def _settled(self, row: Claim, found: StoredObject | None) -> Outcome | None:
@@ -123,12 +115,12 @@ class Labelling:
     def _take(self, key: str, found: StoredObject | None, run: str, row: Claim | None) -> Attempt:
         now = self.now()
         if row and row.goes_on(found):
-            return self.store.resume(key, run, row, now, self.lease_seconds)
+            return self.claims.resume(key, run, row, now, self.lease_seconds)
         if found:
-            return self.store.claim(found, run, row, now, self.lease_seconds)
+            return self.claims.claim(found, run, row, now, self.lease_seconds)
         if row and row.secluded:
             self.quarantining.purge(key, row.secluded)
-        return self.store.bury(key, run, row, now)
+        return self.claims.bury(key, run, row, now)
 
     def _work(self, this: Try, found: StoredObject | None, run: str, before: Claim) -> Result | Claim:
         if before.secluded and before.goes_on(found):
@@ -146,7 +138,7 @@ class Labelling:
                 return replace(before, run=run, lease_until=0)
             return Result(self.quarantining.isolate(key, run, secluded))
         except ObjectUnavailable:  # it is in neither bucket
-            attempt = self.store.bury(key, secrets.token_hex(16), replace(before, run=run), self.now())
+            attempt = self.claims.bury(key, secrets.token_hex(16), replace(before, run=run), self.now())
             return Result(Outcome.REMOVED) if attempt.won else attempt.row
         except Exception:
             self._let_go(key, run)
@@ -155,7 +147,7 @@ class Labelling:
     def _answer(self, this: Try, found: StoredObject, run: str, before: Claim) -> Result | Claim:
         detected = self.detection.detect(found, before, this.watch, this.wait)
         if isinstance(detected.failure, Deferred):
-            self.store.release(found.key, run, before, detected.known, self.now(), Status.DEFERRED)
+            self.claims.leave(found.key, run, before, detected.known, self.now(), Status.DEFERRED)
             return Result(Outcome.DEFERRED)
         try:
             answer = _answer(found, detected)
@@ -197,9 +189,9 @@ class Labelling:
     ) -> Attempt:
         now = self.now()
         if secluded:
-            return self.store.seclude(found, run, secluded, known, before, now, self.lease_seconds)
+            return self.claims.seclude(found, run, secluded, known, before, now, self.lease_seconds)
         exempt = before.exemption(found)
-        won = self.store.commit(
+        won = self.claims.commit(
             found, run, answer, before.label_keys, now, wish=before.relabel, exempt=exempt
         )
         return Attempt(won, before)
@@ -210,15 +202,15 @@ class Labelling:
         """Lets the next try begin at once, where this one has ended."""
         try:
             if is_exhausted:
-                self.store.exhaust(found, run, before, partial, self.now())
+                self.claims.exhaust(found, run, before, partial, self.now())
             else:
-                self.store.release(found.key, run, before, partial, self.now())
+                self.claims.leave(found.key, run, before, partial, self.now())
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
             log.failed(failure, image=found.key, outcome="not_released")
 
     def _let_go(self, key: str, run: str) -> None:
         try:
-            self.store.let_go(key, run)
+            self.claims.let_go(key, run)
         except Retryable as failure:
             log.failed(failure, image=key, outcome="not_released")
 

@@ -7,8 +7,8 @@ from botocore.exceptions import ClientError
 
 from chalicelib.aws_errors import error_code, translated
 from chalicelib.bucket import BY_STATUS, CODES, GONE
+from chalicelib.claim import RELEASE
 from chalicelib.errors import ServiceFailed
-from chalicelib.model import RELEASE
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.bucket import Bucket
+from chalicelib.claim import Secluded
+from chalicelib.claims import Claims
 from chalicelib.contents import Contents
 from chalicelib.errors import ObjectUnavailable
-from chalicelib.model import Outcome, Secluded
+from chalicelib.model import Outcome
 from chalicelib.quarantine import Quarantine
-from chalicelib.store import Store
 
 
 @dataclass(frozen=True)
 class Quarantining:
     bucket: Bucket
     quarantine: Quarantine
-    store: Store
+    claims: Claims
     now: Callable[[], datetime]
 
     def isolate(self, key: str, run: str, secluded: Secluded) -> Outcome:
@@ -31,10 +32,10 @@ class Quarantining:
         self._keep(key, secluded)
         self.bucket.hide(key, secluded.etag)
         self._delete_version(key, secluded)
-        attempt = self.store.conclude(key, run, self.now())
+        attempt = self.claims.conclude(key, run, self.now())
         if attempt.won:
             return Outcome.QUARANTINED
-        if attempt.row.secluded != secluded or not attempt.row.hides:
+        if attempt.row.secluded != secluded or not attempt.row.is_secluded:
             self.quarantine.discard(
                 secluded.place
             )  # whoever took the row over may have purged before we copied

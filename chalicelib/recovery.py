@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from chalicelib import log
 from chalicelib.bucket import Bucket, Entry
+from chalicelib.claims import Claims
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.dispatching import Dispatching
 from chalicelib.errors import Retryable
@@ -66,6 +67,7 @@ class Cursor:
 class Recovery:
     bucket: Bucket
     store: Store
+    claims: Claims
     state: State
     queue: LabellingQueue
     limit: DailyLimit | None
@@ -128,7 +130,7 @@ class Recovery:
         found = 0
         for row in turn.steps(overdue):
             self.queue.ask_for(row.source_file)
-            self.store.touch(row, then, self.now())
+            self.claims.touch(row.source_file, row.updated_at, then, self.now())
             found += 1
         return found
 

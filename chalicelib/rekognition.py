@@ -22,10 +22,8 @@ from chalicelib.model import (
     Region,
     StoredObject,
     Word,
-    storable_labels,
-    storable_moderation,
-    storable_text,
 )
+from chalicelib.room import storable_labels, storable_moderation, storable_text
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient

@@ -15,21 +15,8 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from msgspec import ValidationError, convert
 
 from chalicelib.callback_url import authority_of
-from chalicelib.model import (
-    RELEASE,
-    Answer,
-    Claim,
-    Exemption,
-    Image,
-    Partial,
-    Secluded,
-    Status,
-    StoredObject,
-    Summary,
-    Upload,
-    label_key,
-    top_labels,
-)
+from chalicelib.claim import RELEASE, Claim, Exemption, Partial, Secluded
+from chalicelib.model import Answer, Image, Status, StoredObject, Summary, Upload, label_key, top_labels
 
 Row = Mapping[str, Any]
 T = TypeVar("T")

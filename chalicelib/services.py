@@ -13,6 +13,7 @@ from chalicelib import silence
 from chalicelib.bucket import Bucket
 from chalicelib.callback_url import CallbackRules
 from chalicelib.callbacks import Callbacks
+from chalicelib.claims import Claims
 from chalicelib.conversion import Converter
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.delivery import Delivery
@@ -92,6 +93,10 @@ class Services:
     @cached_property
     def store(self) -> Store:
         return Store(self.dynamodb, self.settings.images_table, hidden=self.deny_list)
+
+    @cached_property
+    def claims(self) -> Claims:
+        return Claims(self.dynamodb, self.settings.images_table)
 
     @cached_property
     def terms(self) -> Terms:
@@ -195,6 +200,7 @@ class Services:
         return Recovery(
             self.bucket,
             self.store,
+            self.claims,
             self.state,
             self.labelling_queue,
             self.daily_limit,
@@ -205,14 +211,14 @@ class Services:
 
     @cached_property
     def wishes(self) -> Wishes:
-        return Wishes(self.bucket, self.store, self.labelling_queue)
+        return Wishes(self.bucket, self.claims, self.labelling_queue)
 
     @cached_property
     def quarantining(self) -> Quarantining:
         copying = self.session.client("s3", config=COPYING)
         settings = self.settings
         quarantine = Quarantine(self.s3, copying, settings.quarantine_bucket, settings.images_bucket)
-        return Quarantining(self.bucket, quarantine, self.store, self.now)
+        return Quarantining(self.bucket, quarantine, self.claims, self.now)
 
     @cached_property
     def slow_path(self) -> SlowPath:
@@ -261,7 +267,7 @@ class Services:
             self.bucket,
             self.detection,
             self.quarantining,
-            self.store,
+            self.claims,
             self.metrics,
             self.now,
             self.settings.lease_seconds,

@@ -18,14 +18,11 @@ from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from chalicelib import rows
-from chalicelib.aws_errors import error_code, translated
+from chalicelib.aws_errors import translated
 from chalicelib.document import BEST_FIRST, LEAST_PREFIX, Asked, Because, Document, Kind, Reason, Term, rank
-from chalicelib.errors import Contended, Throttled
+from chalicelib.dynamodb import CODES, MOST_KEYS, pages, read_all, transact
 from chalicelib.model import label_key
-from chalicelib.patience import CODES, MOST_KEYS, in_the_way, patiently, read_all
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -183,12 +180,8 @@ class Terms:
     def _names(self, shard: int, prefix: str, after: str, page_size: int) -> Iterator[rows.Row]:
         counters = _counters(Kind.LABEL, shard, label_key(prefix))
         query = _starting(counters, _counter_term(Kind.LABEL, shard), after)
-        while True:
-            page = self._page(query, page_size)
-            yield from map(rows.unmarshal, page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        for page in pages(self._client, {**query, "TableName": self._table, "Limit": page_size}):
+            yield from map(rows.unmarshal, page)
 
     def _page(self, query: Any, size: int) -> Any:
         with translated(CODES):
@@ -202,16 +195,8 @@ class Terms:
 
         A lost answer of our own looks like another's write: then it is our version.
         """
-        return patiently(lambda: self._transact_once(actions), self._sleep, Contended, Throttled)
-
-    def _transact_once(self, actions: list[Any]) -> str | None:
-        try:
-            self._client.transact_write_items(TransactItems=actions)
-        except ClientError as error:
-            if error_code(error) != "TransactionCanceledException":
-                raise
-            return str(rows.unmarshal(in_the_way(error)).get("version"))
-        return None
+        in_the_way = transact(self._client, actions, self._sleep)
+        return None if in_the_way is None else str(rows.unmarshal(in_the_way).get("version"))
 
 
 def span_of(asked: Asked, least: float) -> Span:

@@ -7,19 +7,19 @@ import secrets
 from dataclasses import dataclass
 
 from chalicelib.bucket import Bucket
+from chalicelib.claims import Claims
 from chalicelib.queue import LabellingQueue
-from chalicelib.store import Store
 
 
 @dataclass(frozen=True)
 class Wishes:
     bucket: Bucket
-    store: Store
+    claims: Claims
     queue: LabellingQueue
 
     def relabel(self, key: str) -> bool:
         """By today's settings; until then the answer stands. False if there is nothing to be labelled."""
-        known = self.store.ask_again(key, secrets.token_hex(16)) or self.bucket.has(key)
+        known = self.claims.ask_again(key, secrets.token_hex(16)) or self.bucket.has(key)
         if known:
             self.queue.ask_for(key)
         return known
@@ -29,7 +29,7 @@ class Wishes:
 
         False if it is not in there, or if somebody wants it removed: that is not taken back.
         """
-        wanted = self.store.ask_for_release(key, secrets.token_urlsafe(16))
+        wanted = self.claims.ask_for_release(key, secrets.token_urlsafe(16))
         if wanted:
             self.queue.ask_for(key)
         return wanted
@@ -41,5 +41,5 @@ class Wishes:
         writes only on a row that has no new wish.
         """
         self.bucket.delete(key)
-        if self.store.ask_for_purge(key, secrets.token_hex(16)):
+        if self.claims.ask_for_purge(key, secrets.token_hex(16)):
             self.queue.ask_for(key)

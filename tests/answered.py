@@ -4,21 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
 
-from chalicelib.model import (
-    Answer,
-    Box,
-    Claim,
-    Findings,
-    Image,
-    Label,
-    Line,
-    Moderation,
-    Partial,
-    Secluded,
-    Status,
-    StoredObject,
-    Word,
-)
+from chalicelib.claim import Claim, Partial, Secluded
+from chalicelib.claims import Claims
+from chalicelib.model import Answer, Box, Findings, Image, Label, Line, Moderation, Status, StoredObject, Word
 from chalicelib.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -27,6 +15,7 @@ BOX = Box(0.1, 0.2, 0.5, 0.4)
 
 @dataclass(frozen=True)
 class Answered:
+    claims: Claims
     store: Store
 
     def label(self, key: str, *labels: Label, text: str = "", confidence: float = 90.0) -> None:
@@ -47,12 +36,12 @@ class Answered:
         moderation = Moderation(flagged=True)
         secluded = Secluded(found.version, found.version_id, found.etag, "place", moderation)
         partial = Partial(found.version, "recipe", Findings())
-        assert self.store.seclude(found, run, secluded, partial, row, NOW, 150).won
-        assert self.store.conclude(key, run, NOW).won
+        assert self.claims.seclude(found, run, secluded, partial, row, NOW, 150).won
+        assert self.claims.conclude(key, run, NOW).won
 
     def remove(self, key: str) -> None:
         row = self._row(key)
-        assert self.store.bury(key, token_hex(4), row, NOW).won
+        assert self.claims.bury(key, token_hex(4), row, NOW).won
 
     def image(self, key: str) -> Image | None:
         return self.store.image(key, NOW)
@@ -60,16 +49,16 @@ class Answered:
     def _commit(self, key: str, answer: Answer) -> None:
         found, run = _found(key), token_hex(4)
         row = self._claim(key, run, found)
-        assert self.store.commit(found, run, answer, row.label_keys, NOW)
+        assert self.claims.commit(found, run, answer, row.label_keys, NOW)
 
     def _claim(self, key: str, run: str, found: StoredObject | None = None) -> Claim:
-        attempt = self.store.claim(found or _found(key), run, self._row(key), NOW, 150)
+        attempt = self.claims.claim(found or _found(key), run, self._row(key), NOW, 150)
         assert attempt.won
         return attempt.row
 
     def _row(self, key: str) -> Claim:
         """As it stands, by a mark that is not set."""
-        return self.store.fence(key, token_hex(4), NOBODYS).row
+        return self.claims.fence(key, token_hex(4), NOBODYS).row
 
 
 NOBODYS = Claim("nobody", None, None, 0, ())

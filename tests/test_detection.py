@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.claim import UNCLAIMED, Claim, Partial
 from chalicelib.detection import MAX_CALLS, Detected
 from chalicelib.errors import (
     AccessLost,
@@ -21,14 +22,12 @@ from chalicelib.errors import (
 from chalicelib.imaging import MAX_OBJECT_BYTES, MAX_SENT_BYTES, inspect
 from chalicelib.model import (
     Box,
-    Claim,
     Detector,
     Findings,
     Label,
     Line,
     Moderation,
     ModerationLabel,
-    Partial,
     Properties,
     StoredObject,
     Word,
@@ -36,7 +35,6 @@ from chalicelib.model import (
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.stopwatch import Stopwatch
-from chalicelib.store import UNCLAIMED
 from tests.faults import Step, answering, json_error, plan, xml_error
 from tests.interception import sdk_waiting_by
 from tests.pictures import ENCODERS, STORED, UPRIGHT, picture, quarters, seen, turned

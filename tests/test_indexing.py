@@ -51,7 +51,7 @@ def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def answered(services: Services) -> Answered:
-    return Answered(services.store)
+    return Answered(services.claims, services.store)
 
 
 def index_of(services: Services) -> Any:

@@ -223,7 +223,7 @@ def settle(its: Catalogue, key: str) -> object:
 
 
 def want_another_answer(its: Catalogue, key: str) -> object:
-    return its.services.store.ask_again(key, "wish")
+    return its.services.claims.ask_again(key, "wish")
 
 
 SCENARIOS: dict[str, tuple[list[Step], Step]] = {
@@ -365,7 +365,7 @@ def test_no_interleaving_leaves_the_index_behind_the_table(
     services: Services,
     preemptions: int,
 ) -> None:
-    answered, terms = Answered(services.store), services.settings.terms_table
+    answered, terms = Answered(services.claims, services.store), services.settings.terms_table
     runs = 0
 
     def start(key: str) -> list[Worker]:

@@ -375,7 +375,7 @@ def test_a_live_lease_of_another_run_is_no_success(
     put("car.png", picture("Car 90"))
     found = services.bucket.look("car.png")
     assert found is not None
-    services.store.claim(found, "another run", None, services.now(), 70)
+    services.claims.claim(found, "another run", None, services.now(), 70)
 
     outcome = services.labelling.label("car.png")
 
@@ -387,7 +387,7 @@ def test_a_lease_that_ran_out_is_taken_over(put: Put, services: Services) -> Non
     put("car.png", picture("Car 90"))
     found = services.bucket.look("car.png")
     assert found is not None
-    services.store.claim(found, "a dead run", None, services.now() - timedelta(seconds=71), 70)
+    services.claims.claim(found, "a dead run", None, services.now() - timedelta(seconds=71), 70)
 
     outcome = services.labelling.label("car.png")
 

@@ -7,8 +7,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from chalicelib.claim import RELEASE
 from chalicelib.errors import AccessLost, Contended, ObjectUnavailable, Retryable, ServiceFailed, Throttled
-from chalicelib.model import RELEASE
 from chalicelib.quarantine import Quarantine
 from tests import faults
 

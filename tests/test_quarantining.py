@@ -8,8 +8,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.claim import RELEASE, place_of
 from chalicelib.errors import Retryable, ServiceFailed
-from chalicelib.model import RELEASE, Outcome, StoredObject, place_of
+from chalicelib.model import Outcome, StoredObject
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint

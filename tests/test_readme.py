@@ -18,13 +18,15 @@ from typing import Any
 
 import pytest
 
-from chalicelib import decoding, imaging, model
+from chalicelib import decoding, imaging
 from chalicelib.callback import DELAYS, State
 from chalicelib.callback_url import CallbackRules
+from chalicelib.claim import EXHAUSTED
 from chalicelib.delivery import Ending
 from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled, outcome_of
-from chalicelib.model import LABELS_ROOM, MAX_BOXES, MODERATION_ROOM, TEXT_ROOM, Image, Outcome
+from chalicelib.model import Image, Outcome
 from chalicelib.rekognition import REFUSALS
+from chalicelib.room import LABELS_ROOM, MAX_BOXES, MODERATION_ROOM, TEXT_ROOM
 from chalicelib.settings import Settings
 from chalicelib.tokens import Scope
 from chalicelib.webhook import Fault, Webhook
@@ -88,7 +90,7 @@ def test_every_reason_is_there() -> None:
 
     raised = set(re.findall(r'PictureRefused\("(\w+)"\)', CODE))
     by_the_look = set(re.findall(r'return "(\w+)"', inspect.getsource(imaging.refusal)))
-    others = {*REFUSALS.values(), *decoding.REASONS.values(), model.EXHAUSTED}
+    others = {*REFUSALS.values(), *decoding.REASONS.values(), EXHAUSTED}
     assert described == raised | by_the_look | others
 
 

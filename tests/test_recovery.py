@@ -90,7 +90,7 @@ def claim(stage: Stage, key: str = KEY) -> None:
     found = stage.services.bucket.look(key)
     assert found is not None
     services = stage.services
-    services.store.claim(found, "dead run", None, services.now(), services.settings.lease_seconds)
+    services.claims.claim(found, "dead run", None, services.now(), services.settings.lease_seconds)
 
 
 def test_where_nothing_is_amiss_nothing_is_found(stage: Stage) -> None:

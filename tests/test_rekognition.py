@@ -18,7 +18,6 @@ from chalicelib.errors import (
     Throttled,
 )
 from chalicelib.model import (
-    MAX_BOXES,
     Box,
     Color,
     Detector,
@@ -35,6 +34,7 @@ from chalicelib.model import (
     Word,
 )
 from chalicelib.rekognition import Call, Rekognition, by_reference, calls_for
+from chalicelib.room import MAX_BOXES
 from tests import faults
 from tests.scripted_rekognition import ScriptedRekognition
 

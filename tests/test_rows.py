@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib import rows
+from chalicelib.claim import Claim, Partial
 from chalicelib.model import (
     Answer,
     Box,
-    Claim,
     Color,
     Findings,
     Image,
@@ -23,7 +23,6 @@ from chalicelib.model import (
     Line,
     Moderation,
     ModerationLabel,
-    Partial,
     Properties,
     Region,
     Status,
@@ -32,10 +31,8 @@ from chalicelib.model import (
     TopLabel,
     Upload,
     Word,
-    storable_labels,
-    storable_moderation,
-    storable_text,
 )
+from chalicelib.room import storable_labels, storable_moderation, storable_text
 from chalicelib.settings import MAX_LABELS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, UTC)

@@ -65,7 +65,7 @@ def direct(settings: Settings, endpoint: Endpoint, rekognition: object) -> Servi
 
 @pytest.fixture
 def answered(direct: Services) -> Answered:
-    return Answered(direct.store)
+    return Answered(direct.claims, direct.store)
 
 
 @pytest.fixture

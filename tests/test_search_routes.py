@@ -33,7 +33,7 @@ BAD_CURSOR = "cursor was changed or belongs to another query; start again withou
 
 @pytest.fixture
 def answered(services: Services) -> Answered:
-    return Answered(services.store)
+    return Answered(services.claims, services.store)
 
 
 @pytest.fixture

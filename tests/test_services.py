@@ -10,10 +10,10 @@ from chalicelib.callback_url import CallbackRules
 from chalicelib.callbacks import LEASE
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.deny_list import DenyList
+from chalicelib.dynamodb import MOST_KEYS
 from chalicelib.errors import ServiceFailed
 from chalicelib.exchange import LIMITS
 from chalicelib.model import Detector, Recipe, Upload
-from chalicelib.patience import MOST_KEYS
 from chalicelib.recovery import RESERVE, SWEPT_KEYS
 from chalicelib.reuse import Reuse
 from chalicelib.services import (
@@ -124,7 +124,7 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
     labelling, uploads = services.labelling, services.uploads
 
     detection = labelling.detection
-    assert (labelling.bucket, labelling.store) == (uploads.bucket, uploads.store)
+    assert (labelling.bucket, labelling.claims) == (uploads.bucket, services.wishes.claims)
     assert detection.bucket is labelling.bucket
     assert (labelling.lease_seconds, uploads.url_seconds) == (150, 300)
     assert (detection.max_bytes, detection.max_pixels) == (2_000_000, 3_000_000)

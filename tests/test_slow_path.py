@@ -272,7 +272,7 @@ def test_who_finds_somebody_else_at_work_leaves_it_to_him(
     put()
     found = services.bucket.look(KEY)
     assert found is not None
-    services.store.claim(found, "another run", None, services.now(), 70)
+    services.claims.claim(found, "another run", None, services.now(), 70)
 
     services.slow_path.first_try([KEY], all_the_time)
 
@@ -285,7 +285,7 @@ def test_a_message_stays_while_somebody_else_is_at_work(
     put()
     found = services.bucket.look(KEY)
     assert found is not None
-    services.store.claim(found, "another run", None, services.now(), 70)
+    services.claims.claim(found, "another run", None, services.now(), 70)
     services.labelling_queue.ask_for(KEY)
 
     assert services.slow_path.next_try(next_message(), all_the_time) is False

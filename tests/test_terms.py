@@ -23,9 +23,9 @@ from chalicelib.document import (
     document_of,
     rank,
 )
+from chalicelib.dynamodb import PAUSES
 from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
 from chalicelib.model import Box, Image, Label, Line, Status, Word
-from chalicelib.patience import PAUSES
 from chalicelib.rows import marshal
 from chalicelib.settings import Settings
 from chalicelib.terms import MOST_ACTIONS, SHARDS, Catalogued, Indexed, Posting, Terms, first_entry, span_of

@@ -165,7 +165,7 @@ class Deployment:
         self.put("died.png", picture("Dog 90"))
         found = self.services.bucket.look("died.png")
         assert found is not None
-        self.services.store.claim(found, "dead run", None, self.services.now(), 130)
+        self.services.claims.claim(found, "dead run", None, self.services.now(), 130)
         vars(self.services)["recovery"] = later
         self.app.recover(SCHEDULED, context())
 

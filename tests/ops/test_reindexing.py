@@ -3,6 +3,7 @@ from typing import Any
 import boto3
 import pytest
 
+from chalicelib.claims import Claims
 from chalicelib.indexing import ROUNDS
 from chalicelib.model import Label
 from chalicelib.rows import image_key, marshal
@@ -22,7 +23,8 @@ KEYS = [f"{number}.png" for number in range(7)]
 
 @pytest.fixture
 def answered(resources: object, stage: Stage, session: boto3.Session) -> Answered:
-    answered = Answered(Store(session.client("dynamodb"), stage.images_table))
+    client, table = session.client("dynamodb"), stage.images_table
+    answered = Answered(Claims(client, table), Store(client, table))
     for number, key in enumerate(KEYS):
         answered.label(key, DOG, *([CAT] if number % 2 else []), text="taxi")
     answered.begin(KEYS[1])

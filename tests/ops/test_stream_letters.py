@@ -46,7 +46,7 @@ def deployed(
     """A stage with a picture that has an answer of which nobody was told."""
     stage = Stage(services.settings.stage, project)
     monkeypatch.setattr(app_module, "services", services)
-    Answered(services.store).label(KEY, DOG)
+    Answered(services.claims, services.store).label(KEY, DOG)
     functions = {
         name: Function(name, app_module.app.handler_map[handler], FunctionSettings(), SystemClock())
         for handler in READERS

@@ -24,15 +24,14 @@ from moto.core import DEFAULT_ACCOUNT_ID
 
 from chalicelib.announcement import TYPES, event_id
 from chalicelib.callback_url import CallbackRules
+from chalicelib.claims import Claims
 from chalicelib.exchange import Exchange
-from chalicelib.indexing import Indexing
 from chalicelib.notifications import keys_of
 from chalicelib.queue import queue_name
 from chalicelib.rows import read_image, unmarshal
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.slow_path import SlowPath
-from chalicelib.store import Store
 from chalicelib.terms import Terms
 from local_cloud import moto_patches, resources
 from local_cloud.clock import ManualClock
@@ -83,16 +82,12 @@ class ServicesOnClock(Services):
         return intercept(boto3.Session(), self.layer)
 
     @cached_property
-    def store(self) -> Store:
-        return Store(self.dynamodb, self.settings.images_table, self.pause)
+    def claims(self) -> Claims:
+        return Claims(self.dynamodb, self.settings.images_table, self.pause)
 
     @cached_property
     def terms(self) -> Terms:
         return Terms(self.dynamodb, self.settings.terms_table, self.pause)
-
-    @cached_property
-    def indexing(self) -> Indexing:
-        return replace(super().indexing, store=self.store)
 
     @cached_property
     def slow_path(self) -> SlowPath:

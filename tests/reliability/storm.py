@@ -26,9 +26,10 @@ from botocore.retries.standard import (
     ThrottlingErrorDetector,
 )
 
+from chalicelib.claim import Claim, Partial
 from chalicelib.detection import Detection, Wait, no_time
 from chalicelib.errors import Throttled
-from chalicelib.model import Claim, Detector, Findings, Moderation, Outcome, Partial, Recipe, StoredObject
+from chalicelib.model import Detector, Findings, Moderation, Outcome, Recipe, StoredObject
 from chalicelib.queue import Message
 from chalicelib.rekognition import Call as Detectors
 from chalicelib.services import REKOGNITION_PATIENCE

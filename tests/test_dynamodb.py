@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.dynamodb import PAUSES, in_the_way, patiently
 from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
-from chalicelib.patience import PAUSES, in_the_way, patiently
 
 CONFLICT, THROTTLE = "TransactionConflictException", "ThrottlingException"
 

@@ -1,4 +1,4 @@
-"""What DynamoDB does not do at once, be it for others who write the same rows, and how it is sat out."""
+"""How DynamoDB is asked, whatever for: page by page, and again if others are writing the same rows."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from chalicelib.aws_errors import DYNAMODB, Codes, translated
+from chalicelib.aws_errors import DYNAMODB, Codes, error_code, translated
 from chalicelib.errors import Contended, Retryable, Throttled
 
 if TYPE_CHECKING:
@@ -42,8 +42,26 @@ def patiently(call: Callable[[], T], sleep: Callable[[float], None], *failures: 
         return call()
 
 
+def transact(client: "DynamoDBClient", actions: list[Any], sleep: Callable[[float], None]) -> Any | None:
+    """Does all of it, or nothing: then the answer is the item that fails the first action's condition.
+
+    Where there is no such item, it is an empty one.
+    """
+    return patiently(lambda: _transact_once(client, actions), sleep, Contended, Throttled)
+
+
+def _transact_once(client: "DynamoDBClient", actions: list[Any]) -> Any | None:
+    try:
+        client.transact_write_items(TransactItems=actions)
+    except ClientError as error:
+        if error_code(error) != "TransactionCanceledException":
+            raise
+        return in_the_way(error)
+    return None
+
+
 def in_the_way(cancelled: ClientError) -> Any:
-    """The item that failed the condition of a transaction's first action; raises what else cancelled it."""
+    """The item that failed the first condition; raises what else cancelled the transaction."""
     reasons = cancelled.response["CancellationReasons"]
     if reasons[0].get("Code") == "ConditionalCheckFailed":
         return reasons[0].get("Item", {})
@@ -52,6 +70,17 @@ def in_the_way(cancelled: ClientError) -> Any:
         if passing:
             raise passing(str(cancelled)) from cancelled
     raise cancelled
+
+
+def pages(client: "DynamoDBClient", query: Any) -> Iterator[Any]:
+    """What a Query finds, read as it is asked for."""
+    while True:
+        with translated(CODES):
+            page = client.query(**query)
+        yield page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return
+        query = {**query, "ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
 def read_all(
