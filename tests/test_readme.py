@@ -10,7 +10,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import MISSING, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
 from types import ModuleType
@@ -25,6 +25,7 @@ from chalicelib.claim import EXHAUSTED
 from chalicelib.delivery import Ending
 from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled, outcome_of
 from chalicelib.model import Image, Outcome
+from chalicelib.recovery import REST_OF_BUCKET, REST_OF_ROWS, SWEPT_KEYS, SWEPT_ROWS
 from chalicelib.rekognition import REFUSALS
 from chalicelib.room import LABELS_ROOM, MAX_BOXES, MODERATION_ROOM, TEXT_ROOM
 from chalicelib.settings import Settings
@@ -114,6 +115,14 @@ def test_what_a_row_keeps_is_told() -> None:
     ]
 
     assert [each for each in told if each not in README] == []
+
+
+def test_the_pace_of_the_recovery_is_told() -> None:
+    pace = r"up to (\d+) (?:objects|of either) a minute, and rests for an? (hour|day) after each round"
+    rests = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+
+    told = [(int(number), rests[rest]) for number, rest in re.findall(pace, README)]
+    assert told == [(SWEPT_KEYS, REST_OF_BUCKET), (SWEPT_ROWS, REST_OF_ROWS)]
 
 
 def test_every_alarm_is_there_with_what_to_do() -> None:
