@@ -172,7 +172,7 @@ def test_the_alarms(client: Client, outputs: dict[str, str]) -> None:
         "stream-dead-letters",
     }
     assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {outputs["AlarmTopicArn"]}
-    assert {alarm["TreatMissingData"] for alarm in alarms} == {"notBreaching"}
+    assert {alarm["TreatMissingData"] for alarm in alarms} == {"notBreaching", "ignore"}
 
 
 def test_an_alarm_by_a_formula(client: Client, outputs: dict[str, str]) -> None:
