@@ -18,6 +18,7 @@ from chalicelib.metrics import Metrics
 from chalicelib.model import Upload
 from chalicelib.services import Services
 from chalicelib.settings import MAX_LABEL_TIMEOUT
+from ops.stream_letters import READERS
 from tests.conftest import LOCAL, ROOT
 
 PATH = ROOT / ".chalice/resources.yaml"
@@ -337,6 +338,16 @@ def test_a_queue_that_nobody_empties_is_an_alarm(alarm: str, queue: str) -> None
     assert list(watched(alarm)) == [("ApproximateAgeOfOldestMessage", queue, "Maximum", 300)]
 
 
+def test_a_stream_that_stands_still_is_an_alarm_long_before_its_changes_are_given_up() -> None:
+    alarm = ALARMS["StreamAgeAlarm"]
+
+    assert list(watched("StreamAgeAlarm")) == [
+        ("IteratorAge", f"image-labeller-dev-{reader}", "Maximum", 300) for reader in READERS
+    ]
+    assert timedelta(milliseconds=alarm["Threshold"]) == timedelta(minutes=15)
+    assert alarm["DatapointsToAlarm"] == 1
+
+
 def test_access_that_whichever_function_lost_is_an_alarm_within_minutes(
     counting: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -472,6 +483,8 @@ def test_the_dashboard_shows_every_function_and_every_queue(
             assert f'"{function}"' in showing(metric)
     for queue in QUEUES:
         assert f'"{name_of(queue)}"' in showing("ApproximateNumberOfMessagesVisible")
+    for reader in READERS:
+        assert f'"image-labeller-dev-{reader}"' in showing("IteratorAge")
     for metric in ("Count", "4XXError", "5XXError", "Latency", "ApproximateAgeOfOldestMessage"):
         assert showing(metric)
 

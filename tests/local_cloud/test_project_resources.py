@@ -169,6 +169,7 @@ def test_the_alarms(client: Client, outputs: dict[str, str]) -> None:
         "labelling-age",
         "labelling-dead-letters",
         "spending",
+        "stream-age",
         "stream-dead-letters",
     }
     assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {outputs["AlarmTopicArn"]}
