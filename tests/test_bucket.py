@@ -682,67 +682,67 @@ def test_a_lost_key_is_lost_access(bucket: Bucket, client: "S3Client", code: str
 
 
 @pytest.fixture
-def listed(client: "S3Client") -> Bucket:
-    name = f"list-{secrets.token_hex(6)}"
+def empty(client: "S3Client") -> Bucket:
+    name = f"empty-{secrets.token_hex(6)}"
     client.create_bucket(Bucket=name)
     client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return Bucket(client, name)
 
 
-def test_the_listing_has_what_is_current_in_the_order_of_its_keys(listed: Bucket, s3: "S3Client") -> None:
+def test_the_listing_has_what_is_current_in_the_order_of_its_keys(empty: Bucket, s3: "S3Client") -> None:
     for key in ("b", "a", "c", "gone"):
-        s3.put_object(Bucket=listed.name, Key=key, Body=b"old")
-        s3.put_object(Bucket=listed.name, Key=key, Body=b"new")
-    s3.delete_object(Bucket=listed.name, Key="gone")
+        s3.put_object(Bucket=empty.name, Key=key, Body=b"old")
+        s3.put_object(Bucket=empty.name, Key=key, Body=b"new")
+    s3.delete_object(Bucket=empty.name, Key="gone")
 
-    entries = listed.entries("", 10)
+    entries = empty.entries("", 10)
 
     assert [entry.key for entry in entries] == ["a", "b", "c"]
     assert {entry.etag for entry in entries} == {hashlib.md5(b"new", usedforsecurity=False).hexdigest()}
-    found = listed.look("a")
+    found = empty.look("a")
     assert found is not None
     assert abs(found.uploaded_at - entries[0].uploaded_at) <= timedelta(seconds=1)
 
 
-def test_the_listing_goes_on_behind_a_key(listed: Bucket, s3: "S3Client") -> None:
+def test_the_listing_goes_on_behind_a_key(empty: Bucket, s3: "S3Client") -> None:
     for key in ("a", "b", "c"):
-        s3.put_object(Bucket=listed.name, Key=key, Body=b"x")
+        s3.put_object(Bucket=empty.name, Key=key, Body=b"x")
 
-    pages = [listed.entries("", 2), listed.entries("b", 2), listed.entries("c", 2)]
+    pages = [empty.entries("", 2), empty.entries("b", 2), empty.entries("c", 2)]
 
     assert [[entry.key for entry in page] for page in pages] == [["a", "b"], ["c"], []]
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_listing_goes_on_behind_a_page_that_is_shorter_than_was_asked_for(
-    size: int, listed: Bucket, client: "S3Client", s3: "S3Client"
+    size: int, empty: Bucket, client: "S3Client", s3: "S3Client"
 ) -> None:
     for key in ("a", "b", "c", "d"):
-        s3.put_object(Bucket=listed.name, Key=key, Body=b"x")
+        s3.put_object(Bucket=empty.name, Key=key, Body=b"x")
     client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=size)
     )
 
-    pages = [listed.entries("", 3), listed.entries("c", 3)]
+    pages = [empty.entries("", 3), empty.entries("c", 3)]
 
     assert [[entry.key for entry in page] for page in pages] == [["a", "b", "c"], ["d"]]
 
 
-def test_the_listing_spells_every_key_as_it_is(listed: Bucket, s3: "S3Client") -> None:
+def test_the_listing_spells_every_key_as_it_is(empty: Bucket, s3: "S3Client") -> None:
     for key in KEYS:
-        s3.put_object(Bucket=listed.name, Key=key, Body=b"x")
+        s3.put_object(Bucket=empty.name, Key=key, Body=b"x")
 
-    assert sorted(entry.key for entry in listed.entries("", 1000)) == sorted(KEYS)
+    assert sorted(entry.key for entry in empty.entries("", 1000)) == sorted(KEYS)
 
 
 @pytest.mark.parametrize("object_key", KEYS)
-def test_whether_there_is_an_object(object_key: str, bucket: Bucket, s3: "S3Client") -> None:
-    before = bucket.has(object_key)
-    s3.put_object(Bucket=bucket.name, Key=object_key, Body=b"x")
-    there = bucket.has(object_key)
-    s3.delete_object(Bucket=bucket.name, Key=object_key)
+def test_whether_there_is_an_object(object_key: str, empty: Bucket, s3: "S3Client") -> None:
+    before = empty.has(object_key)
+    s3.put_object(Bucket=empty.name, Key=object_key, Body=b"x")
+    there = empty.has(object_key)
+    s3.delete_object(Bucket=empty.name, Key=object_key)
 
-    assert (before, there, bucket.has(object_key)) == (False, True, False)
+    assert (before, there, empty.has(object_key)) == (False, True, False)
 
 
 @pytest.mark.parametrize(
