@@ -36,7 +36,7 @@ CODES: Codes = {
     "RequestTimeTooSkewed": AccessLost,
 }
 BY_STATUS: Codes = {  # the answer to a HEAD has no body, and so no code
-    "400": AccessLost,  # credentials that have expired, a key that is disabled
+    "400": AccessLost,  # credentials that have expired, a key that is disabled or that the customer keeps
     "403": AccessLost,
     "404": ObjectUnavailable,
     "412": ObjectUnavailable,
@@ -125,8 +125,12 @@ class Bucket:
         ]
 
     def has(self, key: str) -> bool:
-        """Whether there is an object under the key now."""
-        with translated(CODES):
+        """Whether there is an object under the key now.
+
+        Raises AccessLost, also for what is encrypted with a key that the customer keeps, Throttled or
+        ServiceFailed.
+        """
+        with translated({**BY_STATUS, **CODES}):
             try:
                 self._client.head_object(Bucket=self._name, Key=key)
             except ClientError as error:

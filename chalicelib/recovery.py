@@ -15,7 +15,7 @@ from chalicelib.bucket import Bucket, Entry
 from chalicelib.claims import Claims
 from chalicelib.daily_limit import DailyLimit
 from chalicelib.dispatching import Dispatching
-from chalicelib.errors import Retryable
+from chalicelib.errors import AccessLost, Retryable
 from chalicelib.model import Status
 from chalicelib.queue import LabellingQueue
 from chalicelib.state import State
@@ -165,13 +165,24 @@ class Recovery:
         standing = self.store.standing(status, cursor.after, SWEPT_ROWS)
         seen, gone = 0, 0
         for row in turn.steps(standing):
-            if not self.bucket.has(row.source_file):
+            if self._is_gone(row.source_file):
                 self.queue.ask_for(row.source_file)
                 gone += 1
             seen += 1
         more = seen < len(standing) or len(standing) == SWEPT_ROWS
         self._go_on(sweep, standing[seen - 1].updated_at if more else "", REST_OF_ROWS)
         return gone
+
+    def _is_gone(self, key: str) -> bool:
+        """An object that may not be looked at is there, and holds up none of the rows behind its own.
+
+        Whatever else fails is about S3 and not about an object: the step is done again by the next run.
+        """
+        try:
+            return not self.bucket.has(key)
+        except AccessLost as failure:
+            log.failed(failure, image=key)
+            return False
 
     def _cursor(self, sweep: str) -> Cursor:
         return self.state.get("sweep", sweep, Cursor) or Cursor()

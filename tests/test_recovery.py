@@ -2,9 +2,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from chalicelib import recovery
 from chalicelib.errors import AccessLost
@@ -14,7 +16,7 @@ from chalicelib.services import Services
 from chalicelib.settings import Settings
 from ops.configuration import SIZES
 from tests.catalogue import Catalogue
-from tests.faults import json_error, plan, xml_error
+from tests.faults import answering, json_error, plan, xml_error
 from tests.lambda_events import SCHEDULED, context, received
 from tests.log_lines import log_lines
 from tests.pictures import picture
@@ -281,6 +283,45 @@ def test_rows_are_compared_in_steps_and_every_lost_removal_found_in_one_round(st
     found = [stage.recover() for _ in range(4)]
 
     assert found == [["0.png"], ["3.png"], ["4.png"], []]
+
+
+def refuse(stage: Stage, key: str, status: int) -> None:
+    """Lets S3 answer so whoever asks for that object."""
+    events: Any = stage.services.s3.meta.events
+    refusal = answering(status, b"")
+
+    def handle(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
+        return refusal(request) if urlsplit(request.url).path.endswith(f"/{key}") else None
+
+    events.register_first("before-send.s3.HeadObject", handle)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("status", [400, 403])
+def test_an_object_that_nobody_may_look_at_holds_up_no_row_behind_it(status: int, stage: Stage) -> None:
+    keys = [f"{number}.png" for number in range(5)]
+    stage.put(*keys)
+    stage.label(*keys)
+    stage.delete("4.png")
+    refuse(stage, "1.png", status)
+
+    with log_lines() as lines:
+        found = [stage.recover() for _ in range(3)]
+
+    assert found == [[], [], ["4.png"]]
+    told = [line for line in lines.facts("level", "outcome", "image") if "image" in line]
+    assert told == [{"level": "WARNING", "outcome": "access_lost", "image": "1.png"}]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_while_s3_fails_no_row_is_taken_for_looked_at(stage: Stage) -> None:
+    keys = [f"{number}.png" for number in range(5)]
+    stage.put(*keys)
+    stage.label(*keys)
+    stage.delete("1.png")
+    plan(stage.services.s3.meta.events, "s3.HeadObject", *[answering(503, b"")] * 2)
+
+    assert [stage.recover() for _ in range(2)] == [[], ["1.png"]]
 
 
 def short_pages(stage: Stage, operation: str, size: str) -> None:
