@@ -135,6 +135,12 @@ def test_every_alarm_is_there_with_what_to_do() -> None:
     assert sorted(described) == sorted((name, True) for name in made)
 
 
+def test_what_the_alarms_cost_is_told() -> None:
+    metrics = (ROOT / ".chalice/resources.yaml").read_text().count(" MetricName: ")
+
+    assert f"{metrics / 10:.2f} for the {metrics} of all alarms" in README
+
+
 def test_every_metric_is_there() -> None:
     described = {row[0].strip("`") for row in table_under("| metric |")}
 

@@ -307,6 +307,7 @@ NOTHING_TOLD = {
     "LabellingDeadLettersAlarm": "ignore",
     "CallbacksDeadLettersAlarm": "ignore",
     "StreamDeadLettersAlarm": "ignore",
+    "RecoverySilentAlarm": "breaching",
 }
 
 
@@ -346,6 +347,16 @@ def test_a_stream_that_stands_still_is_an_alarm_long_before_its_changes_are_give
     ]
     assert timedelta(milliseconds=alarm["Threshold"]) == timedelta(minutes=15)
     assert alarm["DatapointsToAlarm"] == 1
+
+
+def test_a_recovery_that_nobody_calls_is_an_alarm() -> None:
+    alarm = ALARMS["RecoverySilentAlarm"]
+
+    assert list(watched("RecoverySilentAlarm")) == [
+        ("Invocations", "image-labeller-dev-recover", "Sum", 300),
+    ]
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    assert timedelta(seconds=alarm["EvaluationPeriods"] * 300) == timedelta(minutes=15)
 
 
 def test_access_that_whichever_function_lost_is_an_alarm_within_minutes(

@@ -168,12 +168,13 @@ def test_the_alarms(client: Client, outputs: dict[str, str]) -> None:
         "function-throttles",
         "labelling-age",
         "labelling-dead-letters",
+        "recovery-silent",
         "spending",
         "stream-age",
         "stream-dead-letters",
     }
     assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {outputs["AlarmTopicArn"]}
-    assert {alarm["TreatMissingData"] for alarm in alarms} == {"notBreaching", "ignore"}
+    assert {alarm["TreatMissingData"] for alarm in alarms} == {"notBreaching", "ignore", "breaching"}
 
 
 def test_an_alarm_by_a_formula(client: Client, outputs: dict[str, str]) -> None:
