@@ -19,7 +19,7 @@ from chalicelib.errors import AccessLost, Retryable
 from chalicelib.model import Status
 from chalicelib.queue import LabellingQueue
 from chalicelib.state import State
-from chalicelib.store import Recorded, Store
+from chalicelib.store import Recorded, Standing, Store
 
 # A message that is under way comes back within 15 minutes, and each time its row says so anew.
 QUEUED_FOR = timedelta(hours=2)
@@ -61,6 +61,7 @@ class Cursor:
 
     after: str = ""
     rests_until: float = 0  # seconds since 1970
+    began_at: float = 0  # the round of rows, if one has begun
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ class Recovery:
         cursor = self._cursor(sweep)
         if self._rests(cursor):
             return 0
-        standing = self.store.standing(status, cursor.after, SWEPT_ROWS)
+        began_at = cursor.began_at or self.now().timestamp()
+        standing = self._unchanged(status, cursor.after, began_at)
         seen, gone = 0, 0
         for row in turn.steps(standing):
             if self._is_gone(row.source_file):
@@ -170,8 +172,16 @@ class Recovery:
                 gone += 1
             seen += 1
         more = seen < len(standing) or len(standing) == SWEPT_ROWS
-        self._go_on(sweep, standing[seen - 1].updated_at if more else "", REST_OF_ROWS)
+        self._go_on(sweep, standing[seen - 1].updated_at if more else "", REST_OF_ROWS, began_at)
         return gone
+
+    def _unchanged(self, status: Status, after: str, began_at: float) -> list[Standing]:
+        """The next rows of a round: what has changed since it began stands last, and has been looked at.
+
+        With that a round would never end where more pictures are labelled than rows are swept.
+        """
+        standing = self.store.standing(status, after, SWEPT_ROWS)
+        return [row for row in standing if row.moment.timestamp() <= began_at]
 
     def _is_gone(self, key: str) -> bool:
         """An object that may not be looked at is there, and holds up none of the rows behind its own.
@@ -190,6 +200,7 @@ class Recovery:
     def _rests(self, cursor: Cursor) -> bool:
         return self.now().timestamp() < cursor.rests_until
 
-    def _go_on(self, sweep: str, after: str, rest: timedelta) -> None:
-        rests_until = 0.0 if after else (self.now() + rest).timestamp()
-        self.state.put("sweep", sweep, Cursor(after, rests_until), CURSORS_LIFE)
+    def _go_on(self, sweep: str, after: str, rest: timedelta, began_at: float = 0) -> None:
+        resting = Cursor(rests_until=(self.now() + rest).timestamp())
+        cursor = Cursor(after, began_at=began_at) if after else resting
+        self.state.put("sweep", sweep, cursor, CURSORS_LIFE)

@@ -38,6 +38,10 @@ class Standing:
     source_file: str
     updated_at: str
 
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromisoformat(self.updated_at.partition("~")[0])
+
 
 @dataclass(frozen=True)
 class Recorded:

@@ -285,6 +285,44 @@ def test_rows_are_compared_in_steps_and_every_lost_removal_found_in_one_round(st
     assert found == [["0.png"], ["3.png"], ["4.png"], []]
 
 
+@pytest.mark.usefixtures("small_steps")
+def test_a_round_of_rows_ends_however_many_are_labelled_meanwhile(stage: Stage) -> None:
+    stage.put("early.png", "2.png")
+    stage.label("early.png", "2.png")
+    stage.recover()
+    stage.delete("early.png")
+
+    for run in range(4):
+        later = [f"later {run} {number}.png" for number in range(3)]
+        stage.put(*later)
+        stage.label(*later)
+        assert stage.recover() == []
+
+    assert stage.recover(DAY) == ["early.png"]
+
+
+@dataclass(frozen=True)
+class OlderCursor:
+    """As it was before it said when its round began."""
+
+    after: str
+    rests_until: float
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_round_from_before_an_update_goes_on_where_it_was(stage: Stage, catalogue: Catalogue) -> None:
+    keys = [f"{number}.png" for number in range(5)]
+    stage.put(*keys)
+    stage.label(*keys)
+    after = catalogue.rows("1.png")["image"]["updated_at"]
+    stage.services.state.put("sweep", "rows labelled", OlderCursor(after, 0), DAY)
+    for key in ("0.png", "2.png", "4.png"):
+        stage.delete(key)
+
+    assert [stage.recover() for _ in range(2)] == [["2.png"], ["4.png"]]
+    assert stage.recover(DAY) == ["0.png"]
+
+
 def refuse(stage: Stage, key: str, status: int) -> None:
     """Lets S3 answer so whoever asks for that object."""
     events: Any = stage.services.s3.meta.events
