@@ -34,7 +34,7 @@ class Ending(StrEnum):
     FAILED = "failed"
     GONE = "gone"
     EXHAUSTED = "exhausted"
-    PUT_OFF = "put_off"  # its host hangs
+    PUT_OFF = "put_off"  # its host hangs, or nothing can sign it
     NOT_DUE = "not_due"
     SUPERSEDED = "superseded"
 
@@ -68,12 +68,26 @@ class Delivery:
         where = errand.source_file, errand.event_id
         if errand.exhausted:
             self.callbacks.replay(*where, secrets.token_hex(8), now, after=errand.exhausted)
+        keys = self._keys()
+        if not keys:
+            return Ending.PUT_OFF
         callback = self.callbacks.claim(*where, claim, now)
         if callback is None:
             return Ending.NOT_DUE
         if callback.is_used_up(now):
             return self._give_up(callback, claim)
-        return self._attempt(callback, claim, self.secret.keys())
+        return self._attempt(callback, claim, keys)
+
+    def _keys(self) -> tuple[bytes, ...]:
+        """None while the secret cannot be read: `recover` finds by its row whose message is done with then.
+
+        A message that failed instead would become a dead letter, as if its receiver were to blame.
+        """
+        try:
+            return self.secret.keys()
+        except Retryable as failure:
+            log.failed(failure)
+            return ()
 
     def _attempt(self, callback: Callback, claim: str, keys: tuple[bytes, ...]) -> Ending:
         now = self.now()

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook as Verifier
 
 from chalicelib import rows
 from chalicelib.callback import ATTEMPTS, DELAYS, JITTER, State
+from chalicelib.callbacks import HANDOVER
 from chalicelib.model import Upload
 from chalicelib.settings import Settings
 from local_cloud.endpoint import Endpoint
@@ -148,3 +149,23 @@ def test_a_change_that_cannot_be_read_holds_up_no_other_and_is_kept(stage: Pumpe
     assert stage.pump.failed_events == []
     [kept] = received(stage.services.settings.stream_dead_letters_url)["Records"]
     assert json.loads(kept["body"])["NewImage"] == rows.marshal(poison)
+
+
+def test_while_no_secret_can_be_read_callbacks_wait_and_none_is_a_dead_letter(stage: PumpedStage) -> None:
+    client: Any = boto3.client("secretsmanager")
+    secret, dead_letters = (
+        stage.services.settings.signing_secret_arn,
+        stage.services.settings.callbacks_dead_letters_url,
+    )
+    client.delete_secret(SecretId=secret)
+    with receiver() as served:
+        key = stage.upload(served.url)
+        stage.wait(HOUR)
+        waiting, connections = stage.callbacks(key), served.connections
+        client.restore_secret(SecretId=secret)
+        stage.wait(HANDOVER + timedelta(minutes=1))
+        [delivered] = stage.callbacks(key)
+
+    assert [(callback.state, callback.attempts) for callback in waiting] == [(State.PENDING, ())]
+    assert received(dead_letters)["Records"] == []
+    assert (connections, served.connections, delivered.state) == (0, 1, State.DELIVERED)

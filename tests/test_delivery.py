@@ -12,12 +12,13 @@ from standardwebhooks import Webhook as Verifier
 from chalicelib import rows
 from chalicelib.callback import ATTEMPTS, LONGEST, Callback, Errand, PastAttempt, State
 from chalicelib.callback_url import CallbackRules
-from chalicelib.callbacks import LEASE
+from chalicelib.callbacks import GRACE, LEASE
 from chalicelib.delivery import Delivery
-from chalicelib.errors import AccessLost, ServiceFailed
+from chalicelib.errors import ServiceFailed
 from chalicelib.exchange import Limits
 from chalicelib.receivers import PAUSE, TIMEOUTS
 from chalicelib.services import Services
+from chalicelib.signing_secret import SigningSecret
 from chalicelib.webhook import Webhook
 from local_cloud.clock import ManualClock
 from tests.faults import Step, json_error, lose_answer, plan
@@ -32,6 +33,7 @@ KEY, EVENT = "a/é #1.png", "evt_0123456789abcdef0123456789abcdef"
 BODY = '{"type":"image.labelled","data":{"source_file":"a/é #1.png"}}'
 HASTE = Limits(connect=0.3, total=0.3, courtesy=0.1)
 MINUTE = timedelta(minutes=1)
+GET_SECRET = "secretsmanager.GetSecretValue"
 
 
 @pytest.fixture
@@ -353,22 +355,58 @@ def test_no_attempt_fails_for_want_of_what_is_remembered(
     }
 
 
-def test_without_its_secret_it_is_delayed_and_not_sent_unsigned(
-    desk: Desk, services: Services, lines: LogLines
+@pytest.fixture
+def without_secret(services: Services) -> Callable[..., None]:
+    """Has Secrets Manager fail so once, whoever asks."""
+
+    def fail(status: int, code: str) -> None:
+        fault = json_error(status, code)
+        attempts = 1 if code == "AccessDeniedException" else 2
+        plan(services.delivery.secret._client.meta.events, GET_SECRET, *attempts * [fault])
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "outcome"),
+    [
+        (400, "AccessDeniedException", "access_lost"),
+        (400, "ThrottlingException", "throttled"),
+        (500, "InternalServiceError", "service_failed"),
+    ],
+)
+def test_without_its_secret_it_waits_for_the_next_look_and_is_not_sent_unsigned(
+    status: int, code: str, outcome: str, desk: Desk, without_secret: Callable[..., None], lines: LogLines
 ) -> None:
-    events = services.delivery.secret._client.meta.events
-    plan(events, "secretsmanager.GetSecretValue", json_error(400, "AccessDeniedException"))
+    without_secret(status, code)
     with receiver() as served:
-        desk.announce(served.url)
-        with pytest.raises(AccessLost):
-            desk.deliver()
-        waiting, connections = desk.callback(), served.connections
-        desk.clock.advance(LEASE)
+        announced = desk.announce(served.url)
+        waiting, connections = desk.deliver(), served.connections
+        [due] = desk.delivery.callbacks.due(desk.clock.now() + 2 * MINUTE, 10)
         delivered = desk.deliver()
 
-    assert (waiting.state, waiting.attempts, connections) == (State.PENDING, (), 0)
+    assert (waiting, connections) == (announced, 0)
+    assert due.moment == desk.clock.now() + GRACE
     assert (delivered.state, served.connections) == (State.DELIVERED, 1)
-    assert [line["outcome"] for line in lines.facts("outcome")] == ["access_lost", "delivered"]
+    assert [line["outcome"] for line in lines.facts("outcome")] == [outcome, "put_off", "delivered"]
+
+
+def test_an_errand_out_of_the_dead_letters_is_not_lost_without_the_secret(
+    desk: Desk, without_secret: Callable[..., None]
+) -> None:
+    with receiver(*ATTEMPTS * [answer(500)]) as served:
+        desk.announce(served.url)
+        for _ in range(ATTEMPTS):
+            desk.deliver()
+            desk.wait_until_due()
+        secret = desk.delivery.secret
+        desk.delivery = replace(desk.delivery, secret=SigningSecret(secret._client, secret._arn))
+        without_secret(400, "AccessDeniedException")
+        again = desk.deliver(exhausted="first")
+
+    assert (again.state, again.attempts) == (State.PENDING, ())
+    [due] = desk.delivery.callbacks.due(desk.clock.now() + 2 * MINUTE, 10)
+    assert (due.event_id, due.moment) == (EVENT, desk.clock.now() + GRACE)
 
 
 def test_both_secrets_sign_after_a_rotation(desk: Desk, services: Services) -> None:
