@@ -143,8 +143,8 @@ def refuse_unless(possible: bool, why_not: str) -> None:
 
 
 def why_not_released(image: Image) -> str:
-    if image.status is Status.QUARANTINED:
-        return "It is leaving quarantine already: somebody has it removed, or released."
+    if image.status in (Status.QUARANTINED, Status.QUARANTINING):
+        return "It is on its way into quarantine, or to be removed from there."
     return f"Its status is {image.status}, and not quarantined."
 
 

@@ -98,6 +98,10 @@ class Claim:
         return self.exempt if self.exempt and self.exempt.version == found.version else None
 
     @property
+    def is_to_be_released(self) -> bool:
+        return self.is_secluded and self.release is not None and self.purge is None
+
+    @property
     def is_wanted_anew(self) -> bool:
         return self.relabel != self.relabelled
 

@@ -210,23 +210,35 @@ class Claims:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
 
-    def ask_again(self, source_file: str, token: str) -> bool:
+    def ask_again(self, source_file: str, token: str, now: datetime) -> bool:
         """Lets the row answer for no version until a commit of who claims after this, and forgets what
         detectors told before; False if it answers for no picture."""
+        change = {
+            **rows.status_fields(source_file, Status.QUEUED, now),
+            "relabel": token,
+            "partial": None,
+        }
         # Neither an expected upload nor a tombstone, nor a picture in quarantine.
         live = {"run": ..., "expires_at": None, "secluded": None}
-        return self._change(source_file, {"relabel": token, "partial": None}, live, mark="relabel").won
+        return self._change(source_file, change, live, mark="relabel").won
 
-    def ask_for_release(self, source_file: str, nonce: str) -> bool:
+    def ask_for_release(self, source_file: str, nonce: str, now: datetime) -> bool:
         """False if the picture is not in quarantine, or is to be removed from there."""
+        change = {**rows.status_fields(source_file, Status.QUARANTINING, now), "release": nonce}
         there: Expected = {"status": str(Status.QUARANTINED), "secluded": ..., "purge": None}
-        return self._change(source_file, {"release": nonce}, there, mark="release").won
+        attempt = self._change(source_file, change, there, mark="release")
+        return attempt.won or attempt.row.is_to_be_released
 
-    def ask_for_purge(self, source_file: str, token: str) -> bool:
+    def ask_for_purge(self, source_file: str, token: str, now: datetime) -> bool:
         """Also of a picture that may be on its way to quarantine; whether it is there, or half-way there or
         back."""
-        attempt = self._change(source_file, {"purge": token}, {"run": ..., "expires_at": None}, mark="purge")
-        return attempt.won and attempt.row.secluded is not None
+        change = {"purge": token}
+        attempt = self._change(source_file, change, {"run": ..., "expires_at": None}, mark="purge")
+        if not attempt.won or attempt.row.secluded is None:
+            return False
+        moved = {**change, **rows.status_fields(source_file, Status.QUARANTINING, now)}
+        self._change(source_file, moved, change, mark="purge")
+        return True
 
     def _change(self, source_file: str, change: rows.Row, expected: Expected, mark: str) -> Attempt:
         """Updates the image row. A lost answer of our own looks like another's write: compare the mark."""

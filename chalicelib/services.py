@@ -211,7 +211,7 @@ class Services:
 
     @cached_property
     def wishes(self) -> Wishes:
-        return Wishes(self.bucket, self.claims, self.labelling_queue)
+        return Wishes(self.bucket, self.claims, self.labelling_queue, self.now)
 
     @cached_property
     def quarantining(self) -> Quarantining:

@@ -1,10 +1,13 @@
 """Use case: what somebody wants of a picture: another answer, its release from quarantine, its removal.
 
-A wish stands in the row first, so that it comes true though nobody hears of it at once.
+A wish stands in the row first, under a status that `recover` looks for: so it comes true though the message
+that tells of it is lost, or fails however often.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from chalicelib.bucket import Bucket
 from chalicelib.claims import Claims
@@ -16,10 +19,11 @@ class Wishes:
     bucket: Bucket
     claims: Claims
     queue: LabellingQueue
+    now: Callable[[], datetime]
 
     def relabel(self, key: str) -> bool:
         """By today's settings; until then the answer stands. False if there is nothing to be labelled."""
-        known = self.claims.ask_again(key, secrets.token_hex(16)) or self.bucket.has(key)
+        known = self.claims.ask_again(key, secrets.token_hex(16), self.now()) or self.bucket.has(key)
         if known:
             self.queue.ask_for(key)
         return known
@@ -29,7 +33,7 @@ class Wishes:
 
         False if it is not in there, or if somebody wants it removed: that is not taken back.
         """
-        wanted = self.claims.ask_for_release(key, secrets.token_urlsafe(16))
+        wanted = self.claims.ask_for_release(key, secrets.token_urlsafe(16), self.now())
         if wanted:
             self.queue.ask_for(key)
         return wanted
@@ -41,5 +45,5 @@ class Wishes:
         writes only on a row that has no new wish.
         """
         self.bucket.delete(key)
-        if self.claims.ask_for_purge(key, secrets.token_hex(16)):
+        if self.claims.ask_for_purge(key, secrets.token_hex(16), self.now()):
             self.queue.ask_for(key)

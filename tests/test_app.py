@@ -1240,7 +1240,7 @@ def test_a_picture_in_quarantine_is_deleted_from_both_buckets(
     uploader.deliver()
 
     assert deleted.status == 202
-    detail = "It is leaving quarantine already: somebody has it removed, or released."
+    detail = "It is on its way into quarantine, or to be removed from there."
     assert (too_late.status, too_late.body) == (409, problem(409, "Conflict", detail))
     assert api.get("images", image_id("bad.png")).status == 404
     assert "Contents" not in s3.list_objects_v2(Bucket=services.settings.quarantine_bucket)

@@ -494,17 +494,17 @@ def test_a_row_that_is_to_be_labelled_again_answers_for_nothing_and_shows_what_i
 ) -> None:
     bench.label(FOUND, ANSWER)
 
-    asked = bench.claims.ask_again(KEY, "t1")
+    asked = bench.claims.ask_again(KEY, "t1", NOW)
 
     assert asked is True
     assert bench.row(KEY).relabel == "t1"
     assert not bench.row(KEY).answers("v1")
-    assert bench.store.image(KEY, NOW) == IMAGE
+    assert bench.store.image(KEY, NOW) == replace(IMAGE, status=Status.QUEUED)
 
 
 def test_whoever_claims_it_then_fulfils_the_wish(bench: Bench) -> None:
     bench.label(FOUND, ANSWER)
-    bench.claims.ask_again(KEY, "t1")
+    bench.claims.ask_again(KEY, "t1", NOW)
 
     row = bench.label(FOUND, ANSWER)
 
@@ -513,10 +513,10 @@ def test_whoever_claims_it_then_fulfils_the_wish(bench: Bench) -> None:
 
 def test_whoever_had_claimed_it_before_does_not(bench: Bench) -> None:
     bench.label(FOUND, ANSWER)
-    bench.claims.ask_again(KEY, "t1")
+    bench.claims.ask_again(KEY, "t1", NOW)
     before = bench.row(KEY)
     bench.claim(FOUND, "r2", before)
-    bench.claims.ask_again(KEY, "t2")
+    bench.claims.ask_again(KEY, "t2", NOW)
 
     bench.claims.commit(FOUND, "r2", ANSWER, (), NOW, wish=before.relabel)
 
@@ -525,7 +525,7 @@ def test_whoever_had_claimed_it_before_does_not(bench: Bench) -> None:
 
 def test_a_wish_outlives_all_that_ends_without_an_answer(bench: Bench) -> None:
     before = bench.label(FOUND, ANSWER)
-    bench.claims.ask_again(KEY, "t1")
+    bench.claims.ask_again(KEY, "t1", NOW)
 
     bench.claim(FOUND, "r2", before)
     crashed = bench.row(KEY)
@@ -537,7 +537,7 @@ def test_a_wish_outlives_all_that_ends_without_an_answer(bench: Bench) -> None:
 
 def test_a_later_commit_leaves_a_wish_that_came_true_as_it_is(bench: Bench) -> None:
     bench.label(FOUND, ANSWER)
-    bench.claims.ask_again(KEY, "t1")
+    bench.claims.ask_again(KEY, "t1", NOW)
     before = bench.label(FOUND, ANSWER)
     bench.claim(NEWER, "r3", before)
 
@@ -551,7 +551,7 @@ def test_a_wish_is_for_answers_from_after_it(bench: Bench) -> None:
     bench.claims.leave(KEY, "r1", UNCLAIMED, KEPT, NOW)
     bench.claims.leave(KEY, "r1", UNCLAIMED, KEPT, NOW)
 
-    bench.claims.ask_again(KEY, "t1")
+    bench.claims.ask_again(KEY, "t1", NOW)
 
     assert bench.row(KEY).partial is None
 
@@ -561,7 +561,7 @@ def test_nothing_can_be_labelled_again_where_there_is_nothing(bench: Bench) -> N
     bench.claims.bury("removed.png", "r1", None, NOW)
     keys = ("unknown.png", "expected.png", "removed.png")
 
-    asked = [bench.claims.ask_again(key, "t1") for key in keys]
+    asked = [bench.claims.ask_again(key, "t1", NOW) for key in keys]
 
     assert asked == [False] * 3
     assert [bench.row(key).relabel for key in keys] == [None] * 3
@@ -573,7 +573,7 @@ def test_a_wish_whose_answer_is_lost_is_made_all_the_same(bench: Bench) -> None:
     patient = Claims(boto3.client("dynamodb", config=Config(retries={"total_max_attempts": 2})), bench.table)
     sent = faults.plan(patient._client.meta.events, UPDATE, faults.lose_answer)
 
-    assert patient.ask_again(KEY, "t1") is True
+    assert patient.ask_again(KEY, "t1", NOW) is True
     assert len(sent) == 2
 
 
@@ -667,9 +667,9 @@ CALLS: dict[str, Callable[[Claims], object]] = {
     "conclude": lambda claims: claims.conclude(KEY, "r1", NOW),
     "let_go": lambda claims: claims.let_go(KEY, "r1"),
     "bury": lambda claims: claims.bury(KEY, "r1", None, NOW),
-    "ask_again": lambda claims: claims.ask_again(KEY, "t1"),
-    "ask_for_release": lambda claims: claims.ask_for_release(KEY, "n1"),
-    "ask_for_purge": lambda claims: claims.ask_for_purge(KEY, "t1"),
+    "ask_again": lambda claims: claims.ask_again(KEY, "t1", NOW),
+    "ask_for_release": lambda claims: claims.ask_for_release(KEY, "n1", NOW),
+    "ask_for_purge": lambda claims: claims.ask_for_purge(KEY, "t1", NOW),
     "touch": lambda claims: claims.touch(KEY, "then", Status.QUEUED, NOW),
 }
 

@@ -213,7 +213,7 @@ def test_who_wants_another_answer_waits_for_it_too(
 ) -> None:
     put("1.png", "2.png")
     label(services, "1.png", "2.png")
-    services.claims.ask_again("1.png", "wish")
+    services.claims.ask_again("1.png", "wish", services.now())
 
     outcomes = label(services, "1.png")
 

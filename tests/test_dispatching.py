@@ -121,7 +121,7 @@ def test_an_answer_that_was_asked_for_again_is_announced_again(
     label: Label, services: Services, dispatching: Dispatching
 ) -> None:
     before = label()
-    services.claims.ask_again(KEY, "wish")
+    services.claims.ask_again(KEY, "wish", services.now())
     after = label()
 
     dispatching.announce(None, before)

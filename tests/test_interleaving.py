@@ -223,7 +223,7 @@ def settle(its: Catalogue, key: str) -> object:
 
 
 def want_another_answer(its: Catalogue, key: str) -> object:
-    return its.services.claims.ask_again(key, "wish")
+    return its.services.claims.ask_again(key, "wish", its.services.now())
 
 
 SCENARIOS: dict[str, tuple[list[Step], Step]] = {

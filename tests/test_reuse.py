@@ -589,7 +589,7 @@ def test_who_wants_another_answer_gets_one_and_so_does_everybody_after_him(
     put("1.png", picture("Car 98.5"))
     label(labels_only, "1.png")
     rekognition.answers |= models("3.0")
-    labels_only.claims.ask_again("1.png", "wish")
+    labels_only.claims.ask_again("1.png", "wish", labels_only.now())
 
     outcome = label(labels_only, "1.png")
 
@@ -606,7 +606,7 @@ def test_a_wish_is_remembered_by_the_next_try(
 ) -> None:
     put("1.png", picture("Car 98.5"))
     label(services, "1.png")
-    services.claims.ask_again("1.png", "wish")
+    services.claims.ask_again("1.png", "wish", services.now())
     rekognition.failures |= {LABELS: [DENIED], TEXT: [DENIED]}
     with pytest.raises(AccessLost):
         label(services, "1.png")
@@ -623,7 +623,7 @@ def test_a_wish_is_remembered_after_a_crash(
 ) -> None:
     put("1.png", picture("Car 98.5"))
     label(services, "1.png")
-    services.claims.ask_again("1.png", "wish")
+    services.claims.ask_again("1.png", "wish", services.now())
     crash = type("Crash", (BaseException,), {})
     crashing = Services(services.settings)
     plan(crashing.session.events, "rekognition.DetectText", raising(crash()))
@@ -643,7 +643,7 @@ def test_once_the_wish_came_true_the_picture_is_reused_as_any(
 ) -> None:
     put("1.png", picture("Car 98.5"))
     label(services, "1.png")
-    services.claims.ask_again("1.png", "wish")
+    services.claims.ask_again("1.png", "wish", services.now())
     label(services, "1.png")
     rekognition.calls.clear()
     put("1.png", picture("Car 98.5"))

@@ -236,6 +236,11 @@ class Stage:
             self._sqs.send_message(QueueUrl=self.services.settings.labelling_queue_url, MessageBody=message)
         self._queue("labelling-dead-letters")._messages.clear()
 
+    def forget_messages(self) -> None:
+        """Whatever is on the way to be labelled is lost."""
+        self._queue("labelling")._messages.clear()
+        self.post.waiting.clear()
+
     def dead_letters(self) -> list[str]:
         return [message.body for message in self._queue("labelling-dead-letters")._messages]
 
