@@ -110,6 +110,11 @@ class Claim:
         version = self.version if version is None and self.is_secluded else version
         return not self.finished and self.version == version and now < self.lease_until
 
+    def is_suspect(self, version: str) -> bool:
+        """Whether somebody may have died of it: who claimed the row neither answered nor let go of it."""
+        is_abandoned = not self.finished and self.lease_until > 0
+        return self.version == version and (is_abandoned or self.reason == EXHAUSTED)
+
     def known(self, found: StoredObject, recipe: str) -> Partial:
         """What need not be asked again, by this recipe, nor counted again, by whatever recipe."""
         known = self._kept_of(self.version if self.is_released(found) else found.version, recipe)

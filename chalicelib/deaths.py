@@ -1,6 +1,7 @@
-"""Use case: a change that functions die of is known by how often one began with it and did not end.
+"""Use case: what functions die of is known by how often one began with it and did not end.
 
-Lambda tells nobody of what others died. But it halves a batch at each death, until that change comes alone.
+Lambda tells nobody of what others died. But it halves a batch of the stream's changes at each death, until
+that change comes alone; and of a picture the row says that somebody began with it.
 """
 
 from collections.abc import Iterator
@@ -22,14 +23,15 @@ class Deaths:
     function: str
 
     @contextmanager
-    def risked(self, change: str) -> Iterator[None]:
+    def risked(self, cause: str) -> Iterator[None]:
         """Counts a death, unless what is done in it ends; raises Deadly if there have been too many."""
-        if not self.state.count(self._name, change, MOST, MEMORY):
-            raise Deadly(f"{MOST} invocations did not survive this change")
         try:
+            # Also where the count itself fails: it may have been written, and its answer lost.
+            if not self.state.count(self._name, cause, MOST, MEMORY):
+                raise Deadly(f"{MOST} invocations in a row did not survive this")
             yield
         except Retryable:
-            self.state.put(self._name, change, Counter(0), MEMORY)
+            self.state.put(self._name, cause, Counter(0), MEMORY)
             raise
 
     @property

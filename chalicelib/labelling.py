@@ -12,10 +12,12 @@ from chalicelib import log
 from chalicelib.bucket import Bucket
 from chalicelib.claim import Claim, Partial, Secluded, place_of
 from chalicelib.claims import Attempt, Claims
+from chalicelib.deaths import Deaths
 from chalicelib.detection import Detected, Detection, Wait, no_time
 from chalicelib.errors import (
     AccessLost,
     Contended,
+    Deadly,
     Deferred,
     ObjectUnavailable,
     PictureRefused,
@@ -25,7 +27,7 @@ from chalicelib.errors import (
 )
 from chalicelib.imaging import inspect
 from chalicelib.metrics import Metrics
-from chalicelib.model import Answer, Outcome, Status, StoredObject
+from chalicelib.model import Answer, Findings, Outcome, Status, StoredObject
 from chalicelib.quarantining import Quarantining
 from chalicelib.stopwatch import Stopwatch
 
@@ -55,6 +57,7 @@ class Labelling:
     detection: Detection
     quarantining: Quarantining
     claims: Claims
+    deaths: Deaths
     metrics: Metrics
     now: Callable[[], datetime]
     lease_seconds: int
@@ -125,7 +128,20 @@ class Labelling:
     def _work(self, this: Try, found: StoredObject | None, run: str, before: Claim) -> Result | Claim:
         if before.secluded and before.goes_on(found):
             return self._go_on(this, run, before, before.secluded)
-        return self._answer(this, found, run, before) if found else Result(Outcome.REMOVED)
+        if not found:
+            return Result(Outcome.REMOVED)
+        answer = self._answer_at_risk if before.is_suspect(found.version) else self._answer
+        return answer(this, found, run, before)
+
+    def _answer_at_risk(self, this: Try, found: StoredObject, run: str, before: Claim) -> Result | Claim:
+        """Unless too many have died of it: each death may cost all detectors, and nobody would hear of it."""
+        try:
+            with self.deaths.risked(f"{place_of(found)}/{before.relabel or ''}"):
+                return self._answer(this, found, run, before)
+        except Deadly:
+            nothing = Partial(found.version, "", Findings())
+            self._leave(found, run, before, before.partial or nothing, is_exhausted=True)
+            raise
 
     def _go_on(self, this: Try, run: str, before: Claim, secluded: Secluded) -> Result | Claim:
         """Takes the picture on its way into quarantine, or back to where the next look finds it."""

@@ -16,6 +16,7 @@ from chalicelib.callbacks import Callbacks
 from chalicelib.claims import Claims
 from chalicelib.conversion import Converter
 from chalicelib.daily_limit import DailyLimit
+from chalicelib.deaths import Deaths
 from chalicelib.delivery import Delivery
 from chalicelib.deny_list import DenyList
 from chalicelib.detection import Detection
@@ -268,6 +269,7 @@ class Services:
             self.detection,
             self.quarantining,
             self.claims,
+            Deaths(self.state, "labelling"),
             self.metrics,
             self.now,
             self.settings.lease_seconds,

@@ -93,7 +93,8 @@ IMPORTED = {
     "metrics model rekognition reuse stopwatch",
     "dispatching": "announcement callback callback_url callbacks deny_list errors log queue receivers rows",
     "indexing": "document errors rows store terms",
-    "labelling": "bucket claim claims detection errors imaging log metrics model quarantining stopwatch",
+    "labelling": "bucket claim claims deaths detection errors imaging log "
+    "metrics model quarantining stopwatch",
     "quarantining": "bucket claim claims contents errors model quarantine",
     "recovery": "bucket claims daily_limit dispatching errors log model queue state store",
     "reuse": "contents errors log model state",

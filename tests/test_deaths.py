@@ -2,12 +2,14 @@ from datetime import UTC, datetime
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from chalicelib.deaths import MEMORY, MOST, Deaths
-from chalicelib.errors import Deadly, Throttled
+from chalicelib.errors import Deadly, ServiceFailed, Throttled
 from chalicelib.settings import Settings
 from chalicelib.state import State
 from tests.crash_points import Crash
+from tests.faults import lose_answer, plan
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -47,6 +49,19 @@ def test_whoever_ends_with_a_failure_that_heals_is_alive(deaths: Deaths) -> None
         die(deaths, "1", MOST - 1)
         with pytest.raises(Throttled), deaths.risked("1"):
             raise Throttled("slower")
+
+
+def test_a_count_whose_answer_is_lost_is_no_death(state: State, deaths: Deaths) -> None:
+    once = Config(retries={"total_max_attempts": 1})
+    client = boto3.client("dynamodb", config=once)
+    slow = Deaths(State(client, state._table, state.now), deaths.function)
+    plan(client.meta.events, "dynamodb.UpdateItem", *[lose_answer] * MOST)
+
+    for _ in range(MOST):
+        with pytest.raises(ServiceFailed), slow.risked("1"):
+            pytest.fail("begun")
+
+    die(deaths, "1")
 
 
 def test_deaths_are_forgotten_when_the_stream_has_forgotten_the_change(state: State, deaths: Deaths) -> None:

@@ -1,7 +1,8 @@
-"""A record of the stream that functions raise at or die of is kept, and delays its neighbours by minutes."""
+"""What functions die of is known before long: a picture costs no more then, and a record of the stream delays
+its neighbours by minutes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from math import ceil, log2
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import pytest
 
 from chalicelib import rows
-from chalicelib.deaths import MOST
+from chalicelib.claims import Claims
+from chalicelib.deaths import MEMORY, MOST
 from chalicelib.dispatching import Dispatching
 from chalicelib.errors import ServiceFailed
 from chalicelib.indexing import Indexing
 from tests.crash_points import Crash
 from tests.reliability.stage import Stage
 
+PICTURE = "a b.png"
 KEYS = [f"{number:02}.png" for number in range(100)]  # a batch
 SPLITS = ceil(log2(len(KEYS)))
 YOUNG = 6  # tries in the half minute for which nobody suspects a record
@@ -109,3 +112,60 @@ def test_an_outage_of_hours_is_no_poison(
 
     assert handled == [KEYS[0]]
     assert (stage.stream_dead_letters(), stage.pump.failed_events) == ([], [])
+
+
+@pytest.fixture
+def deadly(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Whoever is about to commit an answer dies, until that is undone."""
+    stage.begin(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Claims, "commit", lambda *_, **__: die())
+        yield patch
+
+
+def live(stage: Stage, hours: int) -> None:
+    for _ in range(60 * hours):
+        stage.post.deliver_all()
+        stage.pass_time(timedelta(minutes=1))
+
+
+def test_a_picture_that_functions_die_of_is_not_paid_for_for_ever(
+    stage: Stage, deadly: pytest.MonkeyPatch
+) -> None:
+    stage.upload(PICTURE, "Dog")
+
+    live(stage, hours=6)
+    most = stage.rekognition.calls.copy()
+    live(stage, hours=6)
+
+    assert set(most.values()) <= set(range(2, MOST + 4))
+    assert stage.rekognition.calls == most
+    assert stage.said()[PICTURE][1] == "failed"
+    assert stage.dead_keys == {PICTURE}
+
+
+def test_a_picture_that_nobody_dies_of_any_more_is_labelled_when_it_is_wanted(
+    stage: Stage, deadly: pytest.MonkeyPatch
+) -> None:
+    stage.upload(PICTURE, "Dog")
+    live(stage, hours=6)
+    deadly.undo()
+
+    stage.relabel(PICTURE)
+    live(stage, hours=1)
+
+    assert stage.said() == stage.expected()
+
+
+def test_a_picture_that_nobody_dies_of_any_more_is_labelled_by_a_redrive_a_day_later(
+    stage: Stage, deadly: pytest.MonkeyPatch
+) -> None:
+    stage.upload(PICTURE, "Dog")
+    live(stage, hours=6)
+    deadly.undo()
+    stage.pass_time(MEMORY)
+
+    stage.redrive()
+    live(stage, hours=1)
+
+    assert stage.said() == stage.expected()
