@@ -54,7 +54,7 @@ class SlowPath:
                 else:
                     self._label_or_queue(key)
             except Retryable as failure:  # of the queue
-                log.failed(failure, image=key, outcome="not_queued")
+                log.failed(failure, image=key)
                 failures.append(failure)
             except Exception as failure:  # noqa: BLE001 - one record must not cost its neighbours their turn
                 failures.append(failure)

@@ -7,16 +7,19 @@ stream the changes stand. Whatever it is told, and however often, a function onl
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from time import time
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError
 
 from chalicelib.aws_errors import error_code
 from ops.account import Account
 from ops.stage import Stage
 
 READERS = ("notify", "index_image")  # of the stream
+_LONGEST = 70  # seconds, of an invocation: more than any reader's time-out
 _FORGOTTEN = ("TrimmedDataAccessException", "ResourceNotFoundException")
 
 Change = dict[str, Any]  # as a record of the stream has it under `dynamodb`
@@ -47,6 +50,12 @@ class StreamLetters:
             return [letter["requestContext"]["functionArn"]], self._standing_at(place)
         change = letter if {"NewImage", "OldImage"} & letter.keys() else self._completed(letter)
         return [self.stage.function_name(reader) for reader in READERS], [change]
+
+    @cached_property
+    def _lambda(self) -> Any:
+        """Once, and with patience for as long as a function may run: to ask again is to invoke it again."""
+        patience = Config(read_timeout=_LONGEST, retries={"total_max_attempts": 1})
+        return self.account.session.client("lambda", config=patience)
 
     def _completed(self, change: Change) -> Change:
         """One whose rows were too large for a letter, with the row as it is by now."""
@@ -91,10 +100,13 @@ class StreamLetters:
     def _tell(self, function: str, change: Change) -> None:
         # As if it had happened now: what functions died of is tried once more, and not put aside unseen.
         told = {**change, "ApproximateCreationDateTime": time()}
-        answer = self.account.client("lambda").invoke(
-            FunctionName=function, Payload=json.dumps({"Records": [{"dynamodb": told}]})
-        )
-        said = json.loads(answer["Payload"].read())
+        try:
+            answer = self._lambda.invoke(
+                FunctionName=function, Payload=json.dumps({"Records": [{"dynamodb": told}]})
+            )
+            said = json.loads(answer["Payload"].read())
+        except (ClientError, HTTPClientError) as error:
+            raise UndeliveredError(f"{function} did not answer: {error}") from error
         if "FunctionError" in answer:
             raise UndeliveredError(f"{function} failed: {said.get('errorMessage')}")
         if said["batchItemFailures"]:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chalicelib.claim import Claim, Partial
+from chalicelib.claim import EXHAUSTED, UNCLAIMED, Claim, Partial
 from chalicelib.model import (
     Findings,
     StoredObject,
@@ -80,6 +80,25 @@ def test_a_row_answers_again_once_a_wish_came_true() -> None:
 
     assert claim.answers("v1") is True
     assert claim.is_wanted_anew is False
+
+
+@pytest.mark.parametrize(
+    ("row", "version", "is_suspect"),
+    [
+        (Claim("r1", None, "v1", 70, ()), "v1", True),
+        (Claim("r1", None, "v1", 70, ()), "v2", False),
+        (Claim("r1", None, "v1", 0, ()), "v1", False),
+        (Claim("r1", "r1", "v1", 0, ()), "v1", False),
+        (Claim("r1", "r1", "v1", 0, (), reason=EXHAUSTED), "v1", True),
+        (Claim("r1", "r1", "v1", 0, (), reason=EXHAUSTED), "v2", False),
+        (UNCLAIMED, "v1", False),
+    ],
+    ids=["no end", "of another", "let go", "answered", "exhausted", "another was", "nobody"],
+)
+def test_who_began_with_a_version_and_did_not_end_may_have_died_of_it(
+    row: Claim, version: str, is_suspect: bool
+) -> None:
+    assert row.is_suspect(version) is is_suspect
 
 
 def test_a_tombstone_answers_for_there_being_no_object() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from chalicelib import log
 from chalicelib.errors import ServiceFailed
 from chalicelib.events import Messages
 from chalicelib.model import Outcome
@@ -191,6 +192,25 @@ def test_what_cannot_be_queued_is_tried_again_by_lambda(
         services.slow_path.first_try([KEY], all_the_time)
 
     assert [type(failure) for failure in raised.value.exceptions] == [ServiceFailed]
+
+
+def test_a_right_to_the_queue_that_is_lost_is_told_and_counted(
+    put: Callable[..., object],
+    services: Services,
+    rekognition: ScriptedRekognition,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(log, "count_access_lost", lambda: counted.append("once"))
+    put()
+    rekognition.failures[LABELS] += OUTAGE
+    plan(services.session.events, "sqs.SendMessage", json_error(403, "AccessDeniedException"))
+
+    with log_lines() as lines, pytest.raises(ExceptionGroup):
+        services.slow_path.first_try([KEY], all_the_time)
+
+    assert counted == ["once"]
+    assert [line["outcome"] for line in lines.all] == ["service_failed", "access_lost"]
 
 
 def test_a_bug_is_lambdas_and_the_alarms_and_costs_its_neighbours_nothing(

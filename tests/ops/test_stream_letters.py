@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from chalicelib.dispatching import Dispatching
 from chalicelib.errors import ServiceFailed
@@ -20,12 +21,13 @@ from local_cloud.clock import SystemClock
 from local_cloud.functions import Function, FunctionSettings
 from ops import redrive
 from ops.account import Account
+from ops.configuration import SIZES
 from ops.problems import Problem
 from ops.stage import Stage
-from ops.stream_letters import READERS
+from ops.stream_letters import _LONGEST, READERS
 from tests.answered import Answered
 from tests.crash_points import Crash
-from tests.faults import json_error, plan
+from tests.faults import json_error, plan, raising
 from tests.lambda_events import changes
 from tests.ops.conftest import Screen
 from tests.ops.lambda_service import invoking
@@ -246,6 +248,26 @@ def test_what_is_no_letter_of_the_stream_is_left_and_said(
 
     with pytest.raises(Problem, match=r"1 are left in .*: a message is no change of a row"):
         redrive.run(deployed, "stream", screen)
+
+
+def test_a_function_that_does_not_answer_in_time_is_asked_once_and_holds_up_no_other_letter(
+    deployed: Stage, services: Services, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_aside(services, *(change := changes_of(services)[-1], {**change, "SequenceNumber": "1"}))
+    session, timeout = boto3.Session(), ReadTimeoutError(endpoint_url="https://lambda.example")
+    sent = plan(session.events, "lambda.Invoke", raising(timeout))
+    monkeypatch.setattr(redrive, "Account", lambda: Account(session))
+
+    with pytest.raises(Problem, match=r"1 are left in .*: \S+-notify did not answer: Read timeout"):
+        redrive.run(deployed, "stream", screen)
+
+    assert len(sent) == 1 + len(READERS)
+    assert len(left(services)) == 1
+    assert is_told(services) == (True, True)
+
+
+def test_no_reader_runs_for_longer_than_it_is_waited_for() -> None:
+    assert all(SIZES[reader].timeout < _LONGEST for reader in READERS)
 
 
 def test_letters_are_not_hidden_by_a_command_that_ends_half_way(
