@@ -143,7 +143,7 @@ IMPORTED = {
 IMPORTS = {
     "app": {"log", "queue", "services", "settings", "silence"} | EDGE,
     "services": ADAPTERS
-    | USE_CASES - {"contents", "deaths"}
+    | USE_CASES - {"contents"}
     | {"callback_url", "deny_list", "metrics", "model", "settings", "silence"},
     **{name: set(imported.split()) for name, imported in IMPORTED.items()},
 }
