@@ -185,9 +185,12 @@ class Life:
         self.release(self.dice.choice(SECRET_KEYS))
 
     def release(self, key: str) -> None:
+        """It is for what has been put away, and gives way to what is uploaded since."""
+        is_newer = self.stage.holds(key)
         if key in self.wanted and self._insist(lambda: self.stage.release(key)):
             self.wishes[key] += 1
-            self.wanted[key] = Wanted(self.wanted[key].labels, "labelled")
+            if not is_newer:
+                self.wanted[key] = Wanted(self.wanted[key].labels, "labelled")
 
     def _remove(self) -> None:
         self.remove(self.dice.choice(SECRET_KEYS))

@@ -221,6 +221,9 @@ class Stage:
     def remove(self, key: str) -> None:
         self.services.wishes.remove(key)
 
+    def holds(self, key: str) -> bool:
+        return self._current().get(key) is not None
+
     def pass_time(self, by: timedelta) -> None:
         """So much time passes, and then all that is due is done."""
         self.clock.advance(by)
