@@ -25,14 +25,14 @@ $(OBJECTS)/node_modules/installed: $(OBJECTS)/package-lock.json
 run: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the whole loop on this machine, with sample pictures
 	@$(BIN)/python -m local_cloud $(ARGS)
 
-test: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the tests, but for those that pack and deploy what really ships
+test: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## the tests, but for those that take seconds or minutes each
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/installed $(OBJECTS)/node_modules/installed  ## formatting, lint, types and tests, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile --real-packages --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile --thorough --cov --cov-report=term
 
 search: $(VENV)/installed  ## orders of events, interleavings of two workers and moments to die, in full: a quarter of an hour
 	$(BIN)/python -m pytest -n auto --dist worksteal --exhaustive tests/test_callback_faults.py tests/test_convergence.py tests/test_interleaving.py tests/test_quarantining.py tests/test_indexing.py tests/test_search.py tests/reliability

@@ -157,14 +157,18 @@ def catalogue(services: Services, s3: "S3Client") -> Catalogue:
     return Catalogue(services, s3, boto3.client("dynamodb"))
 
 
+# Tests that only run when they are asked for, and by what.
+SLOW = {"thorough": ("--thorough", "--exhaustive"), "search": ("--exhaustive",)}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--exhaustive", action="store_true", help="search in full instead of by sample")
-    parser.addoption("--real-packages", action="store_true", help="also pack and deploy what really ships")
+    parser.addoption("--thorough", action="store_true", help="also what takes seconds, or minutes, each")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for option, marker in (("--real-packages", "real_packages"), ("--exhaustive", "search")):
-        if not config.getoption(option):
+    for marker, options in SLOW.items():
+        if not any(map(config.getoption, options)):
             slow = {item for item in items if item.get_closest_marker(marker)}
             config.hook.pytest_deselected(items=list(slow))
             items[:] = [item for item in items if item not in slow]

@@ -92,6 +92,7 @@ def test_what_fails_nine_times_arrives_on_the_tenth_attempt_after_three_days(sta
         assert request.headers["webhook-signature"] == signature
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", CALLS)
 def test_whichever_call_a_function_dies_at_the_callback_arrives(

@@ -65,6 +65,7 @@ def closed(
     return api.bearing(services.tokens.create("a stranger", Scope, timedelta(days=1)))
 
 
+@pytest.mark.thorough
 def test_the_api_does_what_it_says_and_nothing_else(
     closed: ApiClient, exhaustive: bool, tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def call(client: Any, tag: str, operation: str, *arguments: str, **parameters: A
     return route.sync(*arguments, client=client, **parameters)
 
 
+@pytest.mark.thorough
 def test_a_generated_client_does_the_whole_loop(client: Any) -> None:
     models = import_module("labeller_client.models")
     body = picture("Dog 90")

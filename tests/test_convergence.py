@@ -64,6 +64,7 @@ def test_deliveries_between_the_steps_end_as_the_bucket_is(stage: Stage, exhaust
         assert key.is_told, (history, gaps)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_longer_histories_end_as_the_bucket_is(seed: int, stage: Stage) -> None:
     ending = lived(stage, seed)

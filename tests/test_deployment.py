@@ -27,7 +27,7 @@ from tests.deployed_stage import DeployedStage
 from tests.lambda_events import SCHEDULED, changes, received
 from tests.ops.conftest import HANDLERS
 
-pytestmark = pytest.mark.real_packages
+pytestmark = pytest.mark.thorough
 
 STAGE = "proof"
 AUTHORIZER = f"image-labeller-{STAGE}-api_token"

@@ -183,6 +183,7 @@ DEATHS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("first", "change"), DEATHS)
 def test_whichever_call_it_dies_at_the_next_try_makes_it_exact(
     first: str, change: str, services: Services, answered: Answered, endpoint: Endpoint

@@ -399,6 +399,7 @@ def changes_of_order(exhaustive: bool) -> int:
     return 2 if exhaustive else 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WHILE_DETECTORS_WORK)
 def test_no_order_of_the_detectors_leaves_the_table_behind_the_bucket(
     name: str,
@@ -423,6 +424,7 @@ def test_no_order_of_the_detectors_leaves_the_table_behind_the_bucket(
     assert runs > 5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "failing",
     [

@@ -208,6 +208,7 @@ def test_a_picture_goes_up_through_the_api_by_a_presigned_url(cloud: RunningClou
     assert image.body["image_id"] == expected["image_id"]
 
 
+@pytest.mark.thorough
 def test_it_asks_for_tokens_when_told_to(tmp_path: Path) -> None:
     shutil.copy(ROOT / "samples/coffee.png", tmp_path)
     with running_cloud(f"--samples={tmp_path}", API_AUTH="token") as cloud:
@@ -308,6 +309,7 @@ def test_chalice_local_serves_the_same_api_beside_it_and_reloads(cloud: RunningC
     assert reloaded.status == 200
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "terminate"])
 def test_it_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     with running_cloud(f"--samples={tmp_path}", **FOREIGN) as cloud:
@@ -320,6 +322,7 @@ def test_it_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     assert [pid for pid in helpers if Path(f"/proc/{pid}").exists()] == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("option", ["--endpoint-port", "--api-port"])
 def test_a_port_in_use_is_one_clear_sentence(option: str, tmp_path: Path) -> None:
     other = {"--endpoint-port": "--api-port", "--api-port": "--endpoint-port"}[option]
@@ -335,6 +338,7 @@ def test_a_port_in_use_is_one_clear_sentence(option: str, tmp_path: Path) -> Non
     assert sentence.startswith(f"Port {port} on 127.0.0.1 is in use")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
@@ -353,6 +357,7 @@ def test_wrong_settings_are_one_clear_sentence(variables: dict[str, str], senten
     assert (done.returncode, done.stdout) == (2, sentence)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -618,6 +618,7 @@ SCENARIOS: dict[str, tuple[Callable[[Stage], object], Any]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("begin", "end"), SCENARIOS.values(), ids=SCENARIOS)
 def test_a_crash_at_any_call_leaves_neither_a_lost_picture_nor_a_served_one(
     begin: Callable[[Stage], object], end: Any, stage: Stage, crashing: Crashing, exhaustive: bool
@@ -649,6 +650,7 @@ WISHES: dict[str, tuple[Wish, Any]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("ask", "end"), WISHES.values(), ids=WISHES)
 @pytest.mark.parametrize("insists", [True, False], ids=["who asks again", "who asks once"])
 def test_an_api_that_dies_over_a_wish_does_it_in_full_for_whoever_asks_again_or_not_at_all(
@@ -710,6 +712,7 @@ RACES: dict[str, tuple[list[Step], Step, Any]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("first", "then", "end"), RACES.values(), ids=RACES)
 def test_no_interleaving_leaves_a_picture_in_the_wrong_place(
     first: list[Step],

@@ -147,6 +147,7 @@ def test_what_no_picture_has_is_told_at_once(search: Search, direct: Services, a
     assert [*operations(sent)] == ["BatchGetItem"]
 
 
+@pytest.mark.thorough
 def test_counts_that_change_do_not_change_the_order_between_pages(
     search: Search, direct: Services, answered: Answered
 ) -> None:
@@ -360,6 +361,7 @@ def examples(exhaustive: bool) -> settings:
     )
 
 
+@pytest.mark.thorough
 def test_search_and_catalogue_say_what_the_pictures_say(
     direct: Services,
     answered: Answered,

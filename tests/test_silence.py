@@ -184,6 +184,7 @@ PREPARED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("method", "path", "body", "prepare"),
     [*PREPARED, ("DELETE", f"/images/{KEY}", b"", in_quarantine)],

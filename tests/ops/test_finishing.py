@@ -231,6 +231,7 @@ def test_a_second_run_changes_nothing_and_says_so(deployed: Stage, done: list[st
     assert finished(deployed) == [f"The stage {deployed.name} is finished; nothing had to change."]
 
 
+@pytest.mark.thorough
 def test_a_later_deployment_takes_the_gateway_s_answers_away_and_nothing_else(
     deployed: Stage, outputs: dict[str, str], done: list[str]
 ) -> None:
@@ -328,6 +329,7 @@ def test_what_is_noted_and_gone_is_for_chalice_to_make(
     assert f"run `chalice deploy --stage {elsewhere.name}`" in refused.output
 
 
+@pytest.mark.thorough
 def test_what_chalice_deleted_can_be_deployed_and_finished_anew(
     deployed: Stage, outputs: dict[str, str], done: list[str]
 ) -> None:

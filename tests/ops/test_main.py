@@ -146,6 +146,7 @@ def test_a_region_without_rekognition_is_refused_before_anything_is_made(
     assert (made.exit_code, there.status) == (0, "CREATE_COMPLETE")
 
 
+@pytest.mark.thorough
 def test_tracing_ends_before_chalice_takes_its_rights(
     operate: Operator, chalice: Chalice, stage: Stage
 ) -> None:
@@ -187,6 +188,7 @@ def test_without_a_name_there_is_nothing_to_do(operate: Operator, command: str) 
     assert "Missing option '--stage'" in done.stderr
 
 
+@pytest.mark.thorough
 def test_two_stages_live_side_by_side(operate: Operator, stage: Stage, account: Account) -> None:
     other = Stage(f"{stage.name}x", stage.project)
     operate("resources", "--stage", stage.name, "--api-rate-limit", "5")
@@ -288,6 +290,7 @@ def test_several_apis_stop_the_deployment(operate: Operator, stage: Stage, deplo
     assert f"The stage {stage.name} has 2 APIs" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_stage_lives(operate: Operator, chalice: Chalice, stage: Stage, inventory: Inventory) -> None:
     operate("resources", "--stage", stage.name)
     chalice("deploy")
@@ -331,6 +334,7 @@ def test_a_stage_lives(operate: Operator, chalice: Chalice, stage: Stage, invent
     assert (inventory.buckets, inventory.apis, stage.config()) == ([], [], {})
 
 
+@pytest.mark.thorough
 def test_a_deployment_that_ended_half_way_goes_on_with_its_api(
     operate: Operator, chalice: Chalice, stage: Stage, deployment: Deployment, inventory: Inventory
 ) -> None:
@@ -345,6 +349,7 @@ def test_a_deployment_that_ended_half_way_goes_on_with_its_api(
     assert stage.deployed()["rest_api"]["rest_api_id"] == api
 
 
+@pytest.mark.thorough
 def test_where_the_noted_api_is_gone_chalice_makes_another(
     operate: Operator, chalice: Chalice, stage: Stage, inventory: Inventory, session: boto3.Session
 ) -> None:
@@ -392,6 +397,7 @@ functions:
 """
 
 
+@pytest.mark.thorough
 def test_lost_event_sources_are_not_made_twice(
     operate: Operator, chalice: Chalice, stage: Stage, stack: Stack, inventory: Inventory
 ) -> None:
@@ -425,6 +431,7 @@ def copied(project: Path) -> Path:
     return project
 
 
+@pytest.mark.thorough
 def test_without_a_terminal_nothing_is_destroyed(
     copied: Path, stage: Stage, resources: Stack, endpoint: Endpoint
 ) -> None:
@@ -445,6 +452,7 @@ def test_without_a_terminal_nothing_is_destroyed(
     assert resources.status == "CREATE_COMPLETE"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("typed", "code", "status"),
     [("{stage}", 0, None), ("no", 1, "CREATE_COMPLETE"), ("", 1, "CREATE_COMPLETE")],
@@ -525,6 +533,7 @@ def test_make_stops_at_the_step_that_fails(make: Any, failing: str, steps: int) 
     assert len(done.stdout.splitlines()) == steps
 
 
+@pytest.mark.thorough
 def test_a_secret_that_is_taken_up_keeps_its_value(
     operate: Operator, stage: Stage, session: boto3.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

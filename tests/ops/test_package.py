@@ -231,12 +231,12 @@ def found_in(packed: Packed, runtime: Runtime) -> list[Finding]:
         return findings(package, packed.project / "requirements.txt", LOCAL)
 
 
-@pytest.mark.real_packages
+@pytest.mark.thorough
 def test_the_app_is_fit_for_lambda(packed: Packed) -> None:
     assert found_in(packed, packed.runtime) == []
 
 
-@pytest.mark.real_packages
+@pytest.mark.thorough
 def test_the_check_has_compiled_files_to_look_at(packed: Packed) -> None:
     [other] = set(ARCHITECTURES) - {packed.runtime.architecture}
 
@@ -252,7 +252,7 @@ def test_the_check_has_compiled_files_to_look_at(packed: Packed) -> None:
     }
 
 
-@pytest.mark.real_packages
+@pytest.mark.thorough
 def test_chalice_ships_the_package_that_was_checked(packed: Packed, tmp_path: Path) -> None:
     chalice = str(Path(sysconfig.get_path("scripts")) / "chalice")
 

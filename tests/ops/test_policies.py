@@ -445,6 +445,7 @@ def test_a_function_without_a_policy_is_found(policies: Policies) -> None:
     assert set(functions(app)) - set(policies) == {"forgotten"}
 
 
+@pytest.mark.thorough
 def test_no_function_lacks_a_right_or_has_one_that_nothing_uses(usage: Usage) -> None:
     policies, used = usage.policies, usage.used
 
@@ -454,6 +455,7 @@ def test_no_function_lacks_a_right_or_has_one_that_nothing_uses(usage: Usage) ->
     assert missing == idle == {name: set() for name in policies}
 
 
+@pytest.mark.thorough
 def test_every_right_would_be_missed(usage: Usage) -> None:
     not_missed = [
         (name, grant)

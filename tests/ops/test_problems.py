@@ -115,6 +115,7 @@ NOBODY_THERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("command", "variables", "sentence"),
     [

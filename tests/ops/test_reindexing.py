@@ -17,6 +17,8 @@ from tests.faults import cancelled, plan
 from tests.ops.conftest import Operator, Screen
 from tests.search_index import expected, indexed, rows_of
 
+pytestmark = pytest.mark.thorough
+
 DOG, CAT = Label("Dog", 98.1, (), ("Animal",), ("Canine",)), Label("Cat", 88, (), ("Animal",))
 KEYS = [f"{number}.png" for number in range(7)]
 

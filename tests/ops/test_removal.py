@@ -17,6 +17,8 @@ from ops.stage import API_HANDLER, Stage
 from tests.ops.conftest import Chalice, Screen
 from tests.ops.deployment import Deployment
 
+pytestmark = pytest.mark.thorough
+
 LABELLER = "label_uploaded_image"
 MORE = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}

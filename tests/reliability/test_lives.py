@@ -64,5 +64,6 @@ def test_whatever_lambda_gives_up_is_told_but_for_a_run_that_has_a_next(
     assert stage.stuck == [event] * is_stuck
 
 
+@pytest.mark.thorough
 def test_a_seed_brings_the_same_again(stage: Stage) -> None:
     assert examined(stage, 7) == examined(stage, 7)

@@ -96,6 +96,7 @@ def test_a_poisoned_record_is_put_aside_and_its_neighbours_get_their_turn(
     assert stage.pump.failed_events == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS.keys())
 def test_an_outage_of_hours_is_no_poison(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, handler: Handler
@@ -144,6 +145,7 @@ def test_a_picture_that_functions_die_of_is_not_paid_for_for_ever(
     assert stage.dead_keys == {PICTURE}
 
 
+@pytest.mark.thorough
 def test_a_picture_that_nobody_dies_of_any_more_is_labelled_when_it_is_wanted(
     stage: Stage, deadly: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_picture_that_nobody_dies_of_any_more_is_labelled_when_it_is_wanted(
     assert stage.said() == stage.expected()
 
 
+@pytest.mark.thorough
 def test_a_picture_that_nobody_dies_of_any_more_is_labelled_by_a_redrive_a_day_later(
     stage: Stage, deadly: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ def test_a_storm_uses_the_quota_and_loses_nothing(concurrency: int, exhaustive: 
     assert after.used >= 0.9
 
 
+@pytest.mark.thorough
 def test_without_waiting_much_of_the_quota_would_idle() -> None:
     after = simulated(Storm(rain=SHORT, concurrency=15, is_patient=False))
 
@@ -33,6 +34,7 @@ def test_without_waiting_much_of_the_quota_would_idle() -> None:
     assert after.used < 0.7
 
 
+@pytest.mark.thorough
 def test_a_storm_on_the_whole_stage_is_like_one_among_stand_ins(
     app_module: ModuleType, endpoint: Endpoint, exhaustive: bool
 ) -> None:
