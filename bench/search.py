@@ -23,7 +23,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from rich import print as show
 from rich.table import Table
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.deny_list import DenyList
 from chalicelib.document import asked_label, asked_words, document_of
 from chalicelib.model import Answer, Box, Findings, Label, Line, Status, StoredObject, Word
@@ -175,8 +175,8 @@ def fill(pictures: int) -> Writings:
     terms: Any = Terms(writings, TERMS)  # type: ignore[arg-type]
     for found, answer in answers(pictures):
         row = {**rows.image_key(found.key), **rows.answer_fields(found, "run", answer, NOW), "run": "run"}
-        of_images += [rows.marshal(each) for each in (row, *rows.label_rows(found, answer, NOW))]
-        document = document_of(found.key, rows.read_image(rows.unmarshal(rows.marshal(row))))
+        of_images += [items.marshal(each) for each in (row, *rows.label_rows(found, answer, NOW))]
+        document = document_of(found.key, rows.read_image(items.unmarshal(items.marshal(row))))
         terms.write(Indexed(document_of(found.key, None)), document, NOW)
     put(IMAGES, of_images)
     put(TERMS, [*writings.rows, *writings.counters.values()])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.aws_errors import DYNAMODB, error_code, translated
 from chalicelib.callback import Callback, State
 from chalicelib.dynamodb import pages
@@ -28,9 +28,9 @@ GRACE = timedelta(minutes=1)  # in which the message of what is new leads to an 
 HANDOVER = timedelta(minutes=15)  # in which any message does, also behind others
 EARLY = 5.0  # seconds that a message may come before its time, by another clock
 ENTRY = "delivery#"
-DUE = f"due#{rows.SHARD}"
+DUE = f"due#{items.SHARD}"
 
-NOT_WAITING: rows.Row = {"status_key": None, "updated_at": None}
+NOT_WAITING: items.Row = {"status_key": None, "updated_at": None}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Callbacks:
             **_waiting(callback.source_file, now + GRACE),
             "lease_until": 0,
             "expires_at": _end_of_life(now),
-            "schema": rows.SCHEMA,
+            "schema": items.SCHEMA,
         }
         key = _key(change.pop("source_file"), change.pop("event_id"))
         row = self._change(key, change, "attribute_not_exists(entry)", {})
@@ -126,9 +126,9 @@ class Callbacks:
         """All that are remembered, the newest first."""
         query = {
             "KeyConditionExpression": "source_file = :file AND begins_with(entry, :entry)",
-            "ExpressionAttributeValues": rows.marshal({":file": source_file, ":entry": ENTRY}),
+            "ExpressionAttributeValues": items.marshal({":file": source_file, ":entry": ENTRY}),
         }
-        found = [_read(row) for row in self._query(query) if not rows.is_expired(row, now)]
+        found = [_read(row) for row in self._query(query) if not items.is_expired(row, now)]
         return sorted(found, key=lambda callback: (callback.created_at, callback.event_id), reverse=True)
 
     def due(self, until: datetime, most: int) -> list[Due]:
@@ -136,7 +136,7 @@ class Callbacks:
         query = {
             "IndexName": "by_status",
             "KeyConditionExpression": "status_key = :due AND updated_at < :until",
-            "ExpressionAttributeValues": rows.marshal({":due": DUE, ":until": rows.position("", until)}),
+            "ExpressionAttributeValues": items.marshal({":due": DUE, ":until": rows.position("", until)}),
             "Limit": most,
         }
         return [_read_due(row) for row in islice(self._query(query), most)]
@@ -148,7 +148,7 @@ class Callbacks:
         row = self._change(_key(due.source_file, due.event_id), change, "updated_at = :read", given)
         return row.get("updated_at") == change["updated_at"]
 
-    def _change(self, key: rows.Row, change: rows.Row, condition: str, given: rows.Row) -> dict[str, Any]:
+    def _change(self, key: items.Row, change: items.Row, condition: str, given: items.Row) -> dict[str, Any]:
         """The row as it then is: changed, or as it stands in the way; empty if there is none.
 
         A lost answer of our own looks like another's write, so what was written decides whose it is.
@@ -157,7 +157,7 @@ class Callbacks:
             with translated(DYNAMODB):
                 answer = self._client.update_item(
                     TableName=self._table,
-                    Key=rows.marshal(key),
+                    Key=items.marshal(key),
                     **_update(change, condition, given),
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -166,12 +166,12 @@ class Callbacks:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
             in_the_way: Any = error.response.get("Item", {})
-            return rows.unmarshal(in_the_way)
-        return rows.unmarshal(answer["Attributes"])
+            return items.unmarshal(in_the_way)
+        return items.unmarshal(answer["Attributes"])
 
-    def _query(self, query: Any) -> Iterator[rows.Row]:
+    def _query(self, query: Any) -> Iterator[items.Row]:
         for page in pages(self._client, {"TableName": self._table, **query}):
-            yield from map(rows.unmarshal, page)
+            yield from map(items.unmarshal, page)
 
 
 def _key(source_file: str, event_id: str) -> dict[str, str]:
@@ -186,7 +186,7 @@ def _end_of_life(now: datetime) -> int:
     return int((now + LIFE).timestamp())
 
 
-def _update(change: rows.Row, condition: str, given: rows.Row) -> dict[str, Any]:
+def _update(change: items.Row, condition: str, given: items.Row) -> dict[str, Any]:
     """Sets what has a value and drops what has none. Every name has a stand-in: DynamoDB reserves many."""
     kept = {name: value for name, value in change.items() if value is not None}
     dropped = [f"#{name}" for name in change if name not in kept]
@@ -196,15 +196,15 @@ def _update(change: rows.Row, condition: str, given: rows.Row) -> dict[str, Any]
         "UpdateExpression": update + (f" REMOVE {', '.join(dropped)}" if dropped else ""),
         "ConditionExpression": condition,
         "ExpressionAttributeNames": {f"#{name}": name for name in names},
-        "ExpressionAttributeValues": rows.marshal(
+        "ExpressionAttributeValues": items.marshal(
             {**{f":{name}": value for name, value in kept.items()}, **given}
         ),
     }
 
 
-def _read(row: rows.Row) -> Callback:
-    return rows.read({**row, "event_id": row["entry"].removeprefix(ENTRY)}, Callback)
+def _read(row: items.Row) -> Callback:
+    return items.read({**row, "event_id": row["entry"].removeprefix(ENTRY)}, Callback)
 
 
-def _read_due(row: rows.Row) -> Due:
+def _read_due(row: items.Row) -> Due:
     return Due(row["source_file"], row["entry"].removeprefix(ENTRY), row["updated_at"])

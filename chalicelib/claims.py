@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.aws_errors import error_code
 from chalicelib.claim import EXHAUSTED, UNCLAIMED, Claim, Exemption, Partial, Secluded
 from chalicelib.dynamodb import patiently, transact
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TOMBSTONE_LIFE = timedelta(days=1)
-EMPTY: rows.Row = {}
+EMPTY: items.Row = {}
 
 Expected = Mapping[str, str | EllipsisType | None]  # what attributes must be; None: absent; ...: present
 
@@ -240,7 +240,7 @@ class Claims:
         self._change(source_file, moved, change, mark="purge")
         return True
 
-    def _change(self, source_file: str, change: rows.Row, expected: Expected, mark: str) -> Attempt:
+    def _change(self, source_file: str, change: items.Row, expected: Expected, mark: str) -> Attempt:
         """Updates the image row. A lost answer of our own looks like another's write: compare the mark."""
         update = self._update(source_file, change, expected)
         try:
@@ -254,14 +254,14 @@ class Claims:
             return Attempt(getattr(row, mark) == change[mark], row)
         return Attempt(True, _read(response.get("Attributes")))
 
-    def _update(self, source_file: str, change: rows.Row, expected: Expected) -> dict[str, Any]:
+    def _update(self, source_file: str, change: items.Row, expected: Expected) -> dict[str, Any]:
         """An update of the image row that drops what is None, on condition of what is expected there."""
         kept = {name: value for name, value in change.items() if value is not None}
         dropped = [f"#{name}" for name in change if name not in kept]
         update = "SET " + ", ".join(f"#{name} = :{name}" for name in kept)
         return {
             "TableName": self._table,
-            "Key": rows.marshal(rows.image_key(source_file)),
+            "Key": items.marshal(rows.image_key(source_file)),
             "UpdateExpression": update + (f" REMOVE {', '.join(dropped)}" if dropped else ""),
             **_conditional(
                 expected,
@@ -270,12 +270,12 @@ class Claims:
             ),
         }
 
-    def _put(self, row: rows.Row) -> dict[str, Any]:
-        return {"TableName": self._table, "Item": rows.marshal(row)}
+    def _put(self, row: items.Row) -> dict[str, Any]:
+        return {"TableName": self._table, "Item": items.marshal(row)}
 
     def _deletions(self, source_file: str, label_keys: Iterable[str]) -> list[Any]:
         keys = (rows.label_entry_key(source_file, key) for key in label_keys)
-        return [{"Delete": {"TableName": self._table, "Key": rows.marshal(key)}} for key in keys]
+        return [{"Delete": {"TableName": self._table, "Key": items.marshal(key)}} for key in keys]
 
     def _transact(self, actions: list[Any]) -> Claim | None:
         """Runs the actions, the first on the image row, and returns that row if it fails the condition."""
@@ -288,9 +288,9 @@ def _as_read(row: Claim) -> Expected:
     return {"run": row.run, "committed_run": row.committed_run, "fence": row.fence}
 
 
-def _conditional(expected: Expected, names: rows.Row = EMPTY, values: rows.Row = EMPTY) -> dict[str, Any]:
+def _conditional(expected: Expected, names: items.Row = EMPTY, values: items.Row = EMPTY) -> dict[str, Any]:
     texts = {f":expected_{name}": value for name, value in expected.items() if isinstance(value, str)}
-    marshalled = rows.marshal({**values, **texts})
+    marshalled = items.marshal({**values, **texts})
     return {
         "ConditionExpression": " AND ".join(_test(name, value) for name, value in expected.items()),
         "ExpressionAttributeNames": {**names, **{f"#{name}": name for name in expected}},
@@ -306,4 +306,4 @@ def _test(name: str, value: str | EllipsisType | None) -> str:
 
 
 def _read(item: Any) -> Claim:
-    return rows.read_claim(rows.unmarshal(item)) if item else UNCLAIMED
+    return rows.read_claim(items.unmarshal(item)) if item else UNCLAIMED

@@ -14,10 +14,10 @@ from chalicelib import log
 from chalicelib.callback import Callback, Errand, PastAttempt, State
 from chalicelib.callbacks import Callbacks
 from chalicelib.errors import Retryable, outcome_of
+from chalicelib.items import timestamp
 from chalicelib.metrics import Metrics
 from chalicelib.queue import Queue
 from chalicelib.receivers import Receivers, Standing
-from chalicelib.rows import timestamp
 from chalicelib.signing_secret import SigningSecret
 from chalicelib.stopwatch import Stopwatch
 from chalicelib.webhook import Attempt, Kind, Webhook

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from chalicelib import log, rows
+from chalicelib import items, log, rows
 from chalicelib.announcement import TYPES, announcement
 from chalicelib.callback import Callback, Errand
 from chalicelib.callback_url import authority_of
@@ -29,7 +29,7 @@ class Dispatching:
     url: str  # of whoever wants to know of every picture; may be empty
     deny_list: DenyList
 
-    def announce(self, before: rows.Row | None, after: rows.Row | None) -> None:
+    def announce(self, before: items.Row | None, after: items.Row | None) -> None:
         """Makes a callback of an image's new final answer, once, however often this is called.
 
         Its row is what counts: should the message not get through, `enqueue_due` finds the row.
@@ -61,13 +61,13 @@ class Dispatching:
                 sent += 1
         return sent
 
-    def _news(self, before: rows.Row | None, after: rows.Row | None) -> Callback | None:
+    def _news(self, before: items.Row | None, after: items.Row | None) -> Callback | None:
         if after is None or not _is_news(before or {}, after):
             return None
         url = after.get("callback_url") or self.url
         return self._callback(after, url) if url else None
 
-    def _callback(self, row: rows.Row, url: str) -> Callback:
+    def _callback(self, row: items.Row, url: str) -> Callback:
         moment = row["updated_at"].partition("~")[0]
         image = self.deny_list.image(rows.read_image(row))
         told = announcement(image, row["committed_run"], moment)
@@ -79,7 +79,7 @@ class Dispatching:
             url=url,
             host=authority_of(url),
             body=told.body,
-            created_at=rows.timestamp(now),
+            created_at=items.timestamp(now),
             started_at=now.timestamp(),
             due_at=now.timestamp(),
             round=_new_round(),
@@ -92,7 +92,7 @@ class Dispatching:
             log.failed(failure, image=source_file, event=event_id, outcome="not_hurried")
 
 
-def _is_news(before: rows.Row, after: rows.Row) -> bool:
+def _is_news(before: items.Row, after: items.Row) -> bool:
     """Whether an image's row has come to a final answer; the stream tells of all that is written."""
     what = ("committed_run", "status")
     is_final = after["entry"] == rows.IMAGE and after["status"] in TYPES and "committed_run" in after

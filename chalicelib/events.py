@@ -8,7 +8,7 @@ from typing import Any
 
 from chalice.app import DynamoDBEvent, S3Event, SQSEvent
 
-from chalicelib import log, rows
+from chalicelib import items, log
 from chalicelib.deaths import SUSPECT, Deaths
 from chalicelib.errors import Retryable
 from chalicelib.notifications import keys_of
@@ -17,7 +17,7 @@ from chalicelib.state import State
 
 LONGEST_MESSAGE = 1_000_000  # characters, all of them ASCII, and so bytes; SQS takes 1 MiB
 
-Handle = Callable[[rows.Row | None, rows.Row | None], None]  # of a row as it was, and as it is
+Handle = Callable[[items.Row | None, items.Row | None], None]  # of a row as it was, and as it is
 
 
 class ObjectsChanged(S3Event):  # type: ignore[misc]
@@ -107,5 +107,5 @@ def _in_short(change: Any) -> str:
     return json.dumps({name: change[name] for name in ("Keys", "SequenceNumber")})
 
 
-def _row(item: Any) -> rows.Row | None:
-    return None if item is None else rows.unmarshal(item)
+def _row(item: Any) -> items.Row | None:
+    return None if item is None else items.unmarshal(item)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.document import document_of
 from chalicelib.errors import Contended
 from chalicelib.store import Store
@@ -19,7 +19,7 @@ class Indexing:
     terms: Terms
     now: Callable[[], datetime]
 
-    def index(self, before: rows.Row | None, after: rows.Row | None) -> None:
+    def index(self, before: items.Row | None, after: items.Row | None) -> None:
         """A change of a row is a hint: what is indexed is the picture as it is by now."""
         row = after or before or {}
         if row["entry"] == rows.IMAGE and _matters(before or {}, after or {}):
@@ -39,7 +39,7 @@ class Indexing:
         raise Contended(f"others index {source_file!r} all the time")
 
 
-def _matters(before: rows.Row, after: rows.Row) -> bool:
+def _matters(before: items.Row, after: items.Row) -> bool:
     """Whether what can be found may have changed; the stream tells of all that is written."""
     what = ("committed_run", "status", "labels")
     is_findable = any(row.get(name) for row in (before, after) for name in ("labels", "text"))

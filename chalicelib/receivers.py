@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib import rows
+from chalicelib import items
 from chalicelib.aws_errors import DYNAMODB, error_code, translated
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Receivers:
 
     def standing(self, host: str, now: datetime) -> Standing:
         row = self._row(_host(host))
-        if row is None or rows.is_expired(row, now):
+        if row is None or items.is_expired(row, now):
             return Standing(host)
         return Standing(host, int(row["timeouts"]), float(row["paused_until"]))
 
@@ -65,7 +65,7 @@ class Receivers:
         values = {":until": (now + standing.pause).timestamp(), ":end": _end(now, MEMORY), ":one": 1}
         update = {
             "UpdateExpression": "SET paused_until = :until, expires_at = :end ADD timeouts :one",
-            "ExpressionAttributeValues": rows.marshal(values),
+            "ExpressionAttributeValues": items.marshal(values),
         }
         self._update(_host(standing.host), update)
 
@@ -73,27 +73,27 @@ class Receivers:
         """Whatever it was: the next time-out is the first of a row."""
         if standing.timeouts:
             with translated(DYNAMODB):
-                self._client.delete_item(TableName=self._table, Key=rows.marshal(_host(standing.host)))
+                self._client.delete_item(TableName=self._table, Key=items.marshal(_host(standing.host)))
 
     def is_gone(self, url: str, now: datetime) -> bool:
         """Whether the receiver wants no more at this URL."""
         row = self._row(_url(url))
-        return row is not None and not rows.is_expired(row, now)
+        return row is not None and not items.is_expired(row, now)
 
     def note_gone(self, url: str, now: datetime) -> None:
         row = {**_url(url), "expires_at": _end(now, GONE_LIFE)}
         with translated(DYNAMODB):
-            self._client.put_item(TableName=self._table, Item=rows.marshal(row))
+            self._client.put_item(TableName=self._table, Item=items.marshal(row))
 
     def forget_gone(self, url: str) -> None:
         with translated(DYNAMODB):
-            self._client.delete_item(TableName=self._table, Key=rows.marshal(_url(url)))
+            self._client.delete_item(TableName=self._table, Key=items.marshal(_url(url)))
 
     def _take_turn(self, standing: Standing, now: datetime) -> bool:
         update = {
             "UpdateExpression": "SET paused_until = :until",
             "ConditionExpression": "paused_until = :read",
-            "ExpressionAttributeValues": rows.marshal(
+            "ExpressionAttributeValues": items.marshal(
                 {":until": (now + PAUSE).timestamp(), ":read": standing.paused_until}
             ),
         }
@@ -105,14 +105,14 @@ class Receivers:
             return False
         return True
 
-    def _row(self, key: rows.Row) -> rows.Row | None:
+    def _row(self, key: items.Row) -> items.Row | None:
         with translated(DYNAMODB):
-            item = self._client.get_item(TableName=self._table, Key=rows.marshal(key)).get("Item")
-        return rows.unmarshal(item) if item else None
+            item = self._client.get_item(TableName=self._table, Key=items.marshal(key)).get("Item")
+        return items.unmarshal(item) if item else None
 
-    def _update(self, key: rows.Row, update: Any) -> None:
+    def _update(self, key: items.Row, update: Any) -> None:
         with translated(DYNAMODB):
-            self._client.update_item(TableName=self._table, Key=rows.marshal(key), **update)
+            self._client.update_item(TableName=self._table, Key=items.marshal(key), **update)
 
 
 def _host(host: str) -> dict[str, str]:

@@ -5,37 +5,19 @@ All that is known of an image stands under its key: the row `image` holds the wh
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from msgspec import ValidationError, convert
 
 from chalicelib.callback_url import authority_of
 from chalicelib.claim import RELEASE, Claim, Exemption, Partial, Secluded
+from chalicelib.items import SCHEMA, SHARD, Row, index_time, plain, read, timestamp
 from chalicelib.model import Answer, Image, Status, StoredObject, Summary, Upload, label_key, top_labels
 
-Row = Mapping[str, Any]
-T = TypeVar("T")
-
-SCHEMA = 1  # of the rows, so that a later version knows what it reads
 IMAGE = "image"
-SMALLEST, LARGEST = 1e-128, 1e125  # in magnitude, of the numbers that DynamoDB's serialiser takes
-SHARD = "0"  # ends every index key from the first day, so that there can be more
-
-
-def marshal(row: Row) -> dict[str, Any]:
-    """A row of plain values as DynamoDB's JSON; a None is left out."""
-    serialize = TypeSerializer().serialize
-    return {name: serialize(_storable(value)) for name, value in row.items() if value is not None}
-
-
-def unmarshal(item: Row) -> dict[str, Any]:
-    deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in item.items()}
 
 
 def image_key(source_file: str) -> dict[str, str]:
@@ -165,8 +147,8 @@ def read_claim(row: Row) -> Claim:
         relabel=row.get("relabel"),
         relabelled=row.get("relabelled"),
         reason=row.get("reason"),
-        secluded=convert(_plain(row.get("secluded")), Secluded | None),
-        exempt=convert(_plain(row.get("exempt")), Exemption | None),
+        secluded=convert(plain(row.get("secluded")), Secluded | None),
+        exempt=convert(plain(row.get("exempt")), Exemption | None),
         release=row.get("release"),
         purge=row.get("purge"),
         labelled=row.get("version_id", row.get("etag")) if "labelled_at" in row else None,
@@ -176,7 +158,7 @@ def read_claim(row: Row) -> Claim:
 def _read_partial(row: Row) -> Partial | None:
     """None too for what another version of this code wrote in a way of its own: all is asked again then."""
     try:
-        return convert(_plain(row.get("partial")), Partial | None)
+        return convert(plain(row.get("partial")), Partial | None)
     except ValidationError:
         return None
 
@@ -188,45 +170,6 @@ def read_image(row: Row) -> Image:
 
 def read_summary(row: Row) -> Summary:
     return read(row, Summary)
-
-
-def read(row: Row, kind: type[T]) -> T:
-    """Raises msgspec.ValidationError for what is spelled in another way."""
-    return convert(_plain(row), kind)
-
-
-def is_expired(row: Row, now: datetime) -> bool:
-    """DynamoDB deletes an expired row within two days, and shows it until then."""
-    expires_at = row.get("expires_at")
-    return expires_at is not None and expires_at <= now.timestamp()
-
-
-def _plain(value: Any) -> Any:
-    """DynamoDB's numbers as Python's."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
-
-
-def _storable(value: Any) -> Any:
-    """DynamoDB's serialiser takes neither floats nor tuples."""
-    if isinstance(value, float):
-        return Decimal(str(value)) if SMALLEST <= abs(value) <= LARGEST else Decimal(0)  # NaN is neither
-    if isinstance(value, Mapping):
-        return {name: _storable(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_storable(each) for each in value]
-    return value
-
-
-def timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def index_time(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def position(source_file: str, now: datetime) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 from msgspec import ValidationError
 
-from chalicelib import rows
+from chalicelib import items
 from chalicelib.aws_errors import DYNAMODB, error_code, translated
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ class State:
         """The row as it is now; None too for what another version of this code wrote in a way of its own."""
         with translated(DYNAMODB):
             item = self._client.get_item(
-                TableName=self._table, Key=rows.marshal(_key(name, entry)), ConsistentRead=True
+                TableName=self._table, Key=items.marshal(_key(name, entry)), ConsistentRead=True
             ).get("Item")
-        row = rows.unmarshal(item) if item else None
-        if row is None or rows.is_expired(row, self.now()):
+        row = items.unmarshal(item) if item else None
+        if row is None or items.is_expired(row, self.now()):
             return None
         try:
-            return rows.read(row, kind)
+            return items.read(row, kind)
         except ValidationError:
             return None
 
@@ -54,17 +54,17 @@ class State:
         """Writes the row, which expires after so long, whatever stands there."""
         row = {**_key(name, entry), **asdict(value), "expires_at": self._end(life)}
         with translated(DYNAMODB):
-            self._client.put_item(TableName=self._table, Item=rows.marshal(row))
+            self._client.put_item(TableName=self._table, Item=items.marshal(row))
 
     def set(self, name: str, entry: str, fields: Mapping[str, str], life: timedelta) -> None:
         """Writes these fields of a row, which expires after so long, and leaves the others as they are."""
         values = {f":{field}": value for field, value in fields.items()}
         sets = ", ".join(f"#{field} = :{field}" for field in fields)
         self._update(
-            Key=rows.marshal(_key(name, entry)),
+            Key=items.marshal(_key(name, entry)),
             UpdateExpression=f"SET {sets}, expires_at = :end",
             ExpressionAttributeNames={f"#{field}": field for field in fields},
-            ExpressionAttributeValues=rows.marshal({**values, ":end": self._end(life)}),
+            ExpressionAttributeValues=items.marshal({**values, ":end": self._end(life)}),
         )
 
     def count(self, name: str, entry: str, limit: int, life: timedelta) -> bool:
@@ -74,11 +74,13 @@ class State:
         """
         try:
             self._update(
-                Key=rows.marshal(_key(name, entry)),
+                Key=items.marshal(_key(name, entry)),
                 UpdateExpression="SET expires_at = :end ADD #count :one",
                 ConditionExpression="attribute_not_exists(#count) OR #count < :limit",
                 ExpressionAttributeNames={"#count": "count"},
-                ExpressionAttributeValues=rows.marshal({":one": 1, ":limit": limit, ":end": self._end(life)}),
+                ExpressionAttributeValues=items.marshal(
+                    {":one": 1, ":limit": limit, ":end": self._end(life)}
+                ),
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":

@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.aws_errors import translated
 from chalicelib.deny_list import DenyList
 from chalicelib.dynamodb import CODES, pages, read_all
@@ -71,16 +71,16 @@ class Store:
     def expect_upload(self, source_file: str, upload: Upload, expires_at: datetime, now: datetime) -> None:
         row = rows.upload_row(source_file, upload, int(expires_at.timestamp()), now)
         with translated(CODES):
-            self._client.put_item(TableName=self._table, Item=rows.marshal(row))
+            self._client.put_item(TableName=self._table, Item=items.marshal(row))
 
     def image(self, source_file: str, now: datetime) -> Image | None:
         """The whole answer, as of the last commit; None for what is unknown, removed or expired."""
         with translated(CODES):
             item = self._client.get_item(
-                TableName=self._table, Key=rows.marshal(rows.image_key(source_file)), ConsistentRead=True
+                TableName=self._table, Key=items.marshal(rows.image_key(source_file)), ConsistentRead=True
             ).get("Item")
-        row = rows.unmarshal(item) if item else None
-        if row is None or row["status"] == Status.REMOVED or rows.is_expired(row, now):
+        row = items.unmarshal(item) if item else None
+        if row is None or row["status"] == Status.REMOVED or items.is_expired(row, now):
             return None
         return self._hidden.image(rows.read_image(row))
 
@@ -90,7 +90,7 @@ class Store:
         """The images of these statuses, last changed first, read as they are asked for."""
         lists = [self._of_status(status, after, page_size) for status in statuses]
         for row in merge(*lists, key=lambda row: str(row["updated_at"]), reverse=True):
-            if not rows.is_expired(row, now):
+            if not items.is_expired(row, now):
                 yield Listed((row["updated_at"],), self._summary(row))
 
     def showing(self, label: str, min_confidence: float, after: Position, page_size: int) -> Iterator[Listed]:
@@ -105,7 +105,7 @@ class Store:
 
     def unchanged_since(self, status: Status, moment: datetime, most: int) -> list[Standing]:
         """The images that have had this status since before that moment, the longest first."""
-        return self._standing(status, "updated_at < :moment", rows.index_time(moment), most)
+        return self._standing(status, "updated_at < :moment", items.index_time(moment), most)
 
     def standing(self, status: Status, after: str, most: int) -> list[Standing]:
         """The images of this status behind a place in its list, the longest unchanged first."""
@@ -113,11 +113,11 @@ class Store:
 
     def recorded(self, keys: Iterable[str]) -> dict[str, Recorded]:
         """What the image rows of these keys say, as far as there are any."""
-        asked = (rows.marshal(rows.image_key(key)) for key in keys)
-        found = map(rows.unmarshal, read_all(self._client, self._table, asked, RECORDED))
+        asked = (items.marshal(rows.image_key(key)) for key in keys)
+        found = map(items.unmarshal, read_all(self._client, self._table, asked, RECORDED))
         return {row["source_file"]: _recorded(row) for row in found}
 
-    def _summary(self, row: rows.Row) -> Summary:
+    def _summary(self, row: items.Row) -> Summary:
         return self._hidden.summary(rows.read_summary(row))
 
     def _standing(self, status: Status, condition: str, moment: str, most: int) -> list[Standing]:
@@ -126,7 +126,7 @@ class Store:
         page = islice(self._query("by_status", condition, values, None, most, is_descending=False), most)
         return [Standing(row["source_file"], row["updated_at"]) for row in page]
 
-    def _of_status(self, status: Status, after: Position, page_size: int) -> Iterator[rows.Row]:
+    def _of_status(self, status: Status, after: Position, page_size: int) -> Iterator[items.Row]:
         values = {":key": rows.status_index_key(status), ":before": after[0] if after else "~"}
         condition = "status_key = :key AND updated_at < :before"
         return self._query("by_status", condition, values, None, page_size)
@@ -135,27 +135,27 @@ class Store:
         self,
         index: str,
         condition: str,
-        values: rows.Row,
-        start: rows.Row | None,
+        values: items.Row,
+        start: items.Row | None,
         page_size: int,
         *,
         is_descending: bool = True,
-    ) -> Iterator[rows.Row]:
+    ) -> Iterator[items.Row]:
         query: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": index,
             "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": rows.marshal(values),
+            "ExpressionAttributeValues": items.marshal(values),
             "ScanIndexForward": not is_descending,
             "Limit": page_size,
         }
         if start:
-            query["ExclusiveStartKey"] = rows.marshal(start)
+            query["ExclusiveStartKey"] = items.marshal(start)
         for page in pages(self._client, query):
-            yield from map(rows.unmarshal, page)
+            yield from map(items.unmarshal, page)
 
 
-def _recorded(row: rows.Row) -> Recorded:
+def _recorded(row: items.Row) -> Recorded:
     uploaded_at = row.get("uploaded_at")
     return Recorded(
         Status(row["status"]), row.get("etag"), datetime.fromisoformat(uploaded_at) if uploaded_at else None

@@ -18,7 +18,7 @@ from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from chalicelib import rows
+from chalicelib import items
 from chalicelib.aws_errors import translated
 from chalicelib.document import BEST_FIRST, LEAST_PREFIX, Asked, Because, Document, Kind, Reason, Term, rank
 from chalicelib.dynamodb import CODES, MOST_KEYS, pages, read_all, transact
@@ -112,9 +112,9 @@ class Terms:
     def indexed(self, source_file: str) -> Indexed:
         with translated(CODES):
             item = self._client.get_item(
-                TableName=self._table, Key=rows.marshal(_document_key(source_file)), ConsistentRead=True
+                TableName=self._table, Key=items.marshal(_document_key(source_file)), ConsistentRead=True
             ).get("Item")
-        return _read_indexed(rows.unmarshal(item)) if item else Indexed(Document(source_file))
+        return _read_indexed(items.unmarshal(item)) if item else Indexed(Document(source_file))
 
     def write(self, indexed: Indexed, document: Document, now: datetime) -> bool:
         """Makes this the document, with its postings and counters; False if the row is not as it was read.
@@ -166,7 +166,7 @@ class Terms:
     def documents(self, source_files: Iterable[str]) -> dict[str, Document]:
         """By key, as far as there are any."""
         found = self._get([_document_key(each) for each in source_files], FIELDS)
-        return {row["source_file"]: rows.read(row, Document) for row in found}
+        return {row["source_file"]: items.read(row, Document) for row in found}
 
     def names(self, prefix: str, after: str, page_size: int) -> Iterator[Catalogued]:
         """The names of labels, aliases and parents that begin so, in order, behind a key, read as they are
@@ -177,18 +177,18 @@ class Terms:
             if catalogued.count:
                 yield catalogued
 
-    def _names(self, shard: int, prefix: str, after: str, page_size: int) -> Iterator[rows.Row]:
+    def _names(self, shard: int, prefix: str, after: str, page_size: int) -> Iterator[items.Row]:
         counters = _counters(Kind.LABEL, shard, label_key(prefix))
         query = _starting(counters, _counter_term(Kind.LABEL, shard), after)
         for page in pages(self._client, {**query, "TableName": self._table, "Limit": page_size}):
-            yield from map(rows.unmarshal, page)
+            yield from map(items.unmarshal, page)
 
     def _page(self, query: Any, size: int) -> Any:
         with translated(CODES):
             return self._client.query(TableName=self._table, Limit=size, **query)
 
-    def _get(self, keys: list[dict[str, str]], fields: Iterable[str]) -> Iterator[rows.Row]:
-        return map(rows.unmarshal, read_all(self._client, self._table, map(rows.marshal, keys), fields))
+    def _get(self, keys: list[dict[str, str]], fields: Iterable[str]) -> Iterator[items.Row]:
+        return map(items.unmarshal, read_all(self._client, self._table, map(items.marshal, keys), fields))
 
     def _transact(self, actions: list[Any]) -> str | None:
         """Runs the actions, the first on the document; the version in its way, if there is one.
@@ -196,7 +196,7 @@ class Terms:
         A lost answer of our own looks like another's write: then it is our version.
         """
         in_the_way = transact(self._client, actions, self._sleep)
-        return None if in_the_way is None else str(rows.unmarshal(in_the_way).get("version"))
+        return None if in_the_way is None else str(items.unmarshal(in_the_way).get("version"))
 
 
 def span_of(asked: Asked, least: float) -> Span:
@@ -266,13 +266,13 @@ def _actions(table: str, source_file: str, change: Change) -> Iterator[Any]:
     if change.before != change.after:
         if change.after:
             row = {**_posting_key(source_file, change.term, change.after), "source_file": source_file}
-            yield {"Put": {"TableName": table, "Item": rows.marshal(row)}}
+            yield {"Put": {"TableName": table, "Item": items.marshal(row)}}
         if change.before:
             key = _posting_key(source_file, change.term, change.before)
-            yield {"Delete": {"TableName": table, "Key": rows.marshal(key)}}
+            yield {"Delete": {"TableName": table, "Key": items.marshal(key)}}
     if change.counts or change.news:
         key = _counter_key(change.term, _shard(source_file))
-        yield {"Update": {"TableName": table, "Key": rows.marshal(key), **_counting(change)}}
+        yield {"Update": {"TableName": table, "Key": items.marshal(key), **_counting(change)}}
 
 
 def _counting(change: Change) -> dict[str, Any]:
@@ -288,16 +288,16 @@ def _counting(change: Change) -> dict[str, Any]:
     return {
         "UpdateExpression": " ".join([*setting, adding]),
         "ExpressionAttributeNames": {f"#{name}": name for name in values},
-        "ExpressionAttributeValues": rows.marshal({f":{name}": value for name, value in values.items()}),
+        "ExpressionAttributeValues": items.marshal({f":{name}": value for name, value in values.items()}),
     }
 
 
 def _put_document(table: str, indexed: Indexed, before: str | None, now: datetime) -> dict[str, Any]:
     """Puts the document in the place of that version, or where there is none."""
-    there = {"ExpressionAttributeValues": rows.marshal({":version": before})} if before else {}
+    there = {"ExpressionAttributeValues": items.marshal({":version": before})} if before else {}
     return {
         "TableName": table,
-        "Item": rows.marshal(_document_row(indexed, now)),
+        "Item": items.marshal(_document_row(indexed, now)),
         "ConditionExpression": "#version = :version" if before else "attribute_not_exists(#version)",
         "ExpressionAttributeNames": {"#version": "version"},
         **there,
@@ -317,13 +317,13 @@ def _document_row(indexed: Indexed, now: datetime) -> dict[str, Any]:
         "version": indexed.version,
         "is_half_way": None if indexed.is_whole else True,
         "expires_at": int((now + TOMBSTONE_LIFE).timestamp()) if is_empty else None,
-        "schema": rows.SCHEMA,
+        "schema": items.SCHEMA,
     }
 
 
-def _read_indexed(row: rows.Row) -> Indexed:
+def _read_indexed(row: items.Row) -> Indexed:
     ranks = dict(map(_read_posting, row["postings"]))
-    return Indexed(rows.read(row, Document), ranks, row["version"], "is_half_way" not in row)
+    return Indexed(items.read(row, Document), ranks, row["version"], "is_half_way" not in row)
 
 
 def _read_posting(text: str) -> tuple[Term, str]:
@@ -336,7 +336,7 @@ def _without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value != ()}
 
 
-def _sum(key: str, counters: list[rows.Row]) -> Catalogued:
+def _sum(key: str, counters: list[items.Row]) -> Catalogued:
     return Catalogued(
         key,
         counters[0].get("name", key),
@@ -358,13 +358,13 @@ def _condition(expression: str, **values: str) -> dict[str, Any]:
     return {
         "KeyConditionExpression": expression,
         "ExpressionAttributeNames": {f"#{name}": name for name in re.findall(r"#(\w+)", expression)},
-        "ExpressionAttributeValues": rows.marshal({f":{name}": value for name, value in values.items()}),
+        "ExpressionAttributeValues": items.marshal({f":{name}": value for name, value in values.items()}),
     }
 
 
 def _starting(query: dict[str, Any], term: str, after: str) -> dict[str, Any]:
     """The query from behind an entry on."""
-    return {**query, "ExclusiveStartKey": rows.marshal({"term": term, "entry": after})} if after else query
+    return {**query, "ExclusiveStartKey": items.marshal({"term": term, "entry": after})} if after else query
 
 
 def _document_key(source_file: str) -> dict[str, str]:
@@ -378,7 +378,7 @@ def _posting_key(source_file: str, term: Term, rank: str) -> dict[str, str]:
 def _posting_term(term: Term) -> str:
     """Words stand together by how they begin, so that a prefix is one Query."""
     name = term.name if term.kind is Kind.LABEL else term.name[:LEAST_PREFIX]
-    return f"{term.kind}#{name}#{rows.SHARD}"
+    return f"{term.kind}#{name}#{items.SHARD}"
 
 
 def _entry(source_file: str, term: Term, rank: str) -> str:
@@ -390,7 +390,7 @@ def _counter_key(term: Term, shard: int) -> dict[str, str]:
     return {"term": _counter_term(term.kind, shard), "entry": term.name}
 
 
-def _counted(row: rows.Row) -> Term:
+def _counted(row: items.Row) -> Term:
     """The term that a counter counts."""
     kind = next(kind for kind, name in CATALOGUES.items() if row["term"].startswith(f"{name}#"))
     return Term(kind, row["entry"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib import rows
+from chalicelib import items
 from chalicelib.aws_errors import DYNAMODB, error_code, translated
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Tokens:
             "expires_at": int((now + life).timestamp()),
         }
         with translated(DYNAMODB):
-            self._client.put_item(TableName=self._table, Item=rows.marshal(row))
+            self._client.put_item(TableName=self._table, Item=items.marshal(row))
         return text
 
     def find(self, text: str) -> Token | None:
@@ -75,7 +75,7 @@ class Tokens:
         row = self._row(form[1]) if form else None
         if row is None or not hmac.compare_digest(row["digest"], _digest(text)):
             return None
-        return None if rows.is_expired(row, self._now()) else _token(row)
+        return None if items.is_expired(row, self._now()) else _token(row)
 
     def note_use(self, token: Token) -> None:
         """Once an hour: what a list of tokens needs is no write for each request."""
@@ -90,37 +90,37 @@ class Tokens:
         condition: Any = {
             "KeyConditionExpression": "#name = :token",
             "ExpressionAttributeNames": {"#name": "name"},
-            "ExpressionAttributeValues": rows.marshal({":token": TOKEN}),
+            "ExpressionAttributeValues": items.marshal({":token": TOKEN}),
         }
         with translated(DYNAMODB):
             pages = self._client.get_paginator("query").paginate(TableName=self._table, **condition)
-            yield from (_token(rows.unmarshal(item)) for page in pages for item in page["Items"])
+            yield from (_token(items.unmarshal(item)) for page in pages for item in page["Items"])
 
     def revoke(self, token_id: str) -> Token | None:
         """The token that was; None if there is none."""
         with translated(DYNAMODB):
             before = self._client.delete_item(
-                TableName=self._table, Key=rows.marshal(_key(token_id)), ReturnValues="ALL_OLD"
+                TableName=self._table, Key=items.marshal(_key(token_id)), ReturnValues="ALL_OLD"
             ).get("Attributes")
-        return _token(rows.unmarshal(before)) if before else None
+        return _token(items.unmarshal(before)) if before else None
 
-    def _row(self, token_id: str) -> rows.Row | None:
+    def _row(self, token_id: str) -> items.Row | None:
         with translated(DYNAMODB):
             item = self._client.get_item(
                 TableName=self._table,
-                Key=rows.marshal(_key(token_id)),
+                Key=items.marshal(_key(token_id)),
                 ConsistentRead=True,  # a new token is good at once; what is refused is remembered for a while
             ).get("Item")
-        return rows.unmarshal(item) if item else None
+        return items.unmarshal(item) if item else None
 
     def _update_used_at(self, token_id: str, now: datetime) -> None:
         try:
             self._client.update_item(
                 TableName=self._table,
-                Key=rows.marshal(_key(token_id)),
+                Key=items.marshal(_key(token_id)),
                 UpdateExpression="SET used_at = :now",
                 ConditionExpression="attribute_exists(digest)",
-                ExpressionAttributeValues=rows.marshal({":now": int(now.timestamp())}),
+                ExpressionAttributeValues=items.marshal({":now": int(now.timestamp())}),
             )
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":  # revoked since it was found
@@ -135,7 +135,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _token(row: rows.Row) -> Token:
+def _token(row: items.Row) -> Token:
     used_at = row.get("used_at")
     return Token(
         id=row["entry"],

@@ -8,8 +8,9 @@ from functools import cached_property
 from rich.console import Console
 from rich.table import Table
 
+from chalicelib.items import marshal
 from chalicelib.model import VISIBLE, Status
-from chalicelib.rows import marshal, status_index_key
+from chalicelib.rows import status_index_key
 from ops.account import Account
 from ops.configuration import LABELLER, SIZES
 from ops.inventory import Found, Inventory, Queue, unless_absent

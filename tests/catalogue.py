@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.rows import unmarshal
+from chalicelib.items import unmarshal
 from chalicelib.services import Services
 from tests.pictures import note_in
 

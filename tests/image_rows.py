@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.claim import Claim, Partial
 from chalicelib.claims import Attempt, Claims
 from chalicelib.errors import AccessLost, Contended, ServiceFailed, Throttled
@@ -138,12 +138,12 @@ class Bench:
         return rows.read_claim(self.rows(key).get("image", {}))
 
     def rows(self, key: str = KEY) -> dict[str, dict[str, Any]]:
-        items = self.client.query(
+        found = self.client.query(
             TableName=self.table,
             KeyConditionExpression="source_file = :key",
             ExpressionAttributeValues={":key": {"S": key}},
         )["Items"]
-        return {row["entry"]: row for row in map(rows.unmarshal, items)}
+        return {row["entry"]: row for row in map(items.unmarshal, found)}
 
 
 def text(request: Any) -> str:

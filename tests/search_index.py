@@ -11,8 +11,8 @@ from typing import Any
 import moto.dynamodb.models as dynamodb_models
 from moto.core import DEFAULT_ACCOUNT_ID
 
+from chalicelib.items import unmarshal
 from chalicelib.model import Image, Label, Status
-from chalicelib.rows import unmarshal
 
 UNSEEN = {Status.QUARANTINING, Status.QUARANTINED, Status.FAILED}
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from chalicelib import log, rows
+from chalicelib import items, log, rows
 from chalicelib.callback import Errand, PastAttempt, State
 from chalicelib.callback_url import CallbackRules, Found
 from chalicelib.errors import AccessLost
@@ -783,9 +783,9 @@ def told(
 
 def row_of(services: Services, key: str) -> dict[str, Any]:
     item = services.dynamodb.get_item(
-        TableName=services.settings.images_table, Key=rows.marshal(rows.image_key(key))
+        TableName=services.settings.images_table, Key=items.marshal(rows.image_key(key))
     )["Item"]
-    return rows.unmarshal(item)
+    return items.unmarshal(item)
 
 
 HOOK = "https://example.com/hook?token=5ec2e7"

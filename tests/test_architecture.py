@@ -71,6 +71,7 @@ SUPPORT = {
     "decoding",
     "dynamodb",
     "exchange",
+    "items",
     "log",
     "metrics",
     "notifications",
@@ -82,17 +83,19 @@ IMPORTED = {
     "api": "callback contract document errors log model search stopwatch store terms uploads",
     "auth": "api log silence tokens",
     "docs": "",
-    "events": "deaths errors log notifications queue rows state",
+    "events": "deaths errors items log notifications queue state",
     "headers": "",
     "openapi": "auth contract headers",
     "contents": "bucket model",
     "daily_limit": "errors state",
     "deaths": "errors state",
-    "delivery": "callback callbacks errors log metrics queue receivers rows signing_secret stopwatch webhook",
-    "detection": "bucket claim contents conversion daily_limit errors imaging "
-    "metrics model rekognition reuse stopwatch",
-    "dispatching": "announcement callback callback_url callbacks deny_list errors log queue receivers rows",
-    "indexing": "document errors rows store terms",
+    "delivery": "callback callbacks errors items log metrics queue "
+    "receivers signing_secret stopwatch webhook",
+    "detection": "bucket claim contents conversion daily_limit errors imaging metrics "
+    "model rekognition reuse stopwatch",
+    "dispatching": "announcement callback callback_url callbacks deny_list errors items "
+    "log queue receivers rows",
+    "indexing": "document errors items rows store terms",
     "labelling": "bucket claim claims deaths detection errors imaging log "
     "metrics model quarantining stopwatch",
     "quarantining": "bucket claim claims contents errors model quarantine",
@@ -103,18 +106,18 @@ IMPORTED = {
     "uploads": "bucket callback_url model store",
     "wishes": "bucket claims queue",
     "bucket": "aws_errors errors model",
-    "callbacks": "aws_errors callback dynamodb rows",
-    "claims": "aws_errors claim dynamodb errors model rows",
+    "callbacks": "aws_errors callback dynamodb items rows",
+    "claims": "aws_errors claim dynamodb errors items model rows",
     "conversion": "errors",
     "quarantine": "aws_errors bucket claim errors",
     "queue": "aws_errors errors notifications",
-    "receivers": "aws_errors rows",
+    "receivers": "aws_errors items",
     "rekognition": "aws_errors errors model room",
     "signing_secret": "aws_errors errors",
-    "state": "aws_errors rows",
-    "store": "aws_errors deny_list dynamodb model rows",
-    "terms": "aws_errors document dynamodb model rows",
-    "tokens": "aws_errors rows",
+    "state": "aws_errors items",
+    "store": "aws_errors deny_list dynamodb items model rows",
+    "terms": "aws_errors document dynamodb items model",
+    "tokens": "aws_errors items",
     "webhook": "callback_url errors exchange",
     "announcement": "contract model room",
     "aws_errors": "errors",
@@ -123,10 +126,11 @@ IMPORTED = {
     "decoding": "errors imaging",
     "dynamodb": "aws_errors errors",
     "exchange": "callback_url",
+    "items": "",
     "log": "errors",
     "metrics": "",
     "notifications": "log model",
-    "rows": "callback_url claim model",
+    "rows": "callback_url claim items model",
     "silence": "aws_errors errors",
     "callback": "",
     "claim": "model",
@@ -184,7 +188,7 @@ def test_only_settings_reads_the_environment(name: str) -> None:
     assert not re.search(r"\benviron\b|\bgetenv\b", MODULES[name].read_text())
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - {"services", "rows"}))
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"items", "services"}))
 def test_only_services_makes_clients(name: str) -> None:
     at_run_time = {module.split(".")[0] for module in imports(MODULES[name])}
 

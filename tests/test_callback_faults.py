@@ -13,7 +13,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from standardwebhooks import Webhook as Verifier
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.callback import ATTEMPTS, DELAYS, JITTER, State
 from chalicelib.callbacks import HANDOVER
 from chalicelib.model import Upload
@@ -141,7 +141,7 @@ def test_a_change_that_cannot_be_read_holds_up_no_other_and_is_kept(stage: Pumpe
     table = stage.services.settings.images_table
     poison = {**rows.image_key("poison.png"), "status": "labelled", "committed_run": "r", "callback_url": "?"}
     with receiver() as served:
-        stage.services.dynamodb.put_item(TableName=table, Item=rows.marshal(poison))
+        stage.services.dynamodb.put_item(TableName=table, Item=items.marshal(poison))
         key = stage.upload(served.url)
         stage.wait(HOUR)
         [callback] = stage.callbacks(key)
@@ -149,7 +149,7 @@ def test_a_change_that_cannot_be_read_holds_up_no_other_and_is_kept(stage: Pumpe
     assert callback.state is State.DELIVERED
     assert stage.pump.failed_events == []
     [kept] = received(stage.services.settings.stream_dead_letters_url)["Records"]
-    assert json.loads(kept["body"])["NewImage"] == rows.marshal(poison)
+    assert json.loads(kept["body"])["NewImage"] == items.marshal(poison)
 
 
 def test_while_no_secret_can_be_read_callbacks_wait_and_none_is_a_dead_letter(stage: PumpedStage) -> None:

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.callback import Callback, PastAttempt, State
 from chalicelib.callbacks import EARLY, GRACE, HANDOVER, LEASE, LIFE, Callbacks, Due
 from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
@@ -53,8 +53,8 @@ def row(client: "DynamoDBClient", settings: Settings) -> Row:
     """The row as it stands in the table."""
 
     def read() -> dict[str, Any]:
-        key = rows.marshal({"source_file": KEY, "entry": f"delivery#{EVENT}"})
-        return rows.unmarshal(client.get_item(TableName=settings.images_table, Key=key)["Item"])
+        key = items.marshal({"source_file": KEY, "entry": f"delivery#{EVENT}"})
+        return items.unmarshal(client.get_item(TableName=settings.images_table, Key=key)["Item"])
 
     return read
 
@@ -91,7 +91,7 @@ def test_a_callback_is_a_row_beside_its_image_for_thirty_days(callbacks: Callbac
     }
     assert written.pop("updated_at") == due_at(NOW + GRACE)
     assert written.pop("lease_until") == 0
-    assert rows.read(written, dict) == {
+    assert items.read(written, dict) == {
         **{name: value for name, value in vars(CALLBACK).items() if name != "event_id"},
         "attempts": [],
     }
@@ -314,7 +314,7 @@ def test_after_a_round_that_came_to_nothing_another_begins_once(
 def test_the_callbacks_of_an_image_are_the_newest_first_and_no_other_rows(
     callbacks: Callbacks, client: "DynamoDBClient", settings: Settings
 ) -> None:
-    other = rows.marshal(rows.tombstone(KEY, "run", 0))
+    other = items.marshal(rows.tombstone(KEY, "run", 0))
     client.put_item(TableName=settings.images_table, Item=other)
     for number in (2, 1, 3):
         at = f"2026-01-02T03:04:0{number}Z"

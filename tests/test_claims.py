@@ -8,7 +8,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.claim import UNCLAIMED, Claim, Partial, Secluded
 from chalicelib.claims import Attempt, Claims
 from chalicelib.dynamodb import PAUSES
@@ -77,7 +77,7 @@ def test_the_first_claim_finds_no_row_and_makes_one(bench: Bench) -> None:
             "updated_at": rows.status_fields(KEY, Status.PROCESSING, NOW)["updated_at"],
             "run": "r1",
             "run_version": "v1",
-            "lease_until": rows.unmarshal(rows.marshal({"at": LEASE}))["at"],
+            "lease_until": items.unmarshal(items.marshal({"at": LEASE}))["at"],
         }
     }
 
@@ -262,8 +262,8 @@ def test_a_commit_writes_the_answer_and_a_row_for_each_label(bench: Bench) -> No
 
     committed = bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
 
-    fields = rows.unmarshal(rows.marshal(rows.answer_fields(FOUND, "r1", ANSWER, NOW)))
-    label_rows = [rows.unmarshal(rows.marshal(row)) for row in rows.label_rows(FOUND, ANSWER, NOW)]
+    fields = items.unmarshal(items.marshal(rows.answer_fields(FOUND, "r1", ANSWER, NOW)))
+    label_rows = [items.unmarshal(items.marshal(row)) for row in rows.label_rows(FOUND, ANSWER, NOW)]
     assert committed is True
     assert bench.rows() == {
         "image": {"source_file": KEY, "entry": "image", "run": "r1", "run_version": "v1", **fields},

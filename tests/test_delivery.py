@@ -9,7 +9,7 @@ import boto3
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from chalicelib import rows
+from chalicelib import items
 from chalicelib.callback import ATTEMPTS, LONGEST, Callback, Errand, PastAttempt, State
 from chalicelib.callback_url import CallbackRules
 from chalicelib.callbacks import GRACE, LEASE
@@ -65,7 +65,7 @@ class Desk:
         host = url.split("/")[2]
         at = now.timestamp()
         callback = Callback(
-            KEY, event, "image.labelled", url, host, BODY, rows.timestamp(now), at, at, round="first"
+            KEY, event, "image.labelled", url, host, BODY, items.timestamp(now), at, at, round="first"
         )
         assert self.delivery.callbacks.announce(callback, now)
         return callback

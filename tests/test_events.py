@@ -5,7 +5,7 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.deaths import MOST, SUSPECT
 from chalicelib.errors import Throttled
 from chalicelib.events import LONGEST_MESSAGE, Messages, ObjectsChanged, RowsChanged, item_failures
@@ -55,8 +55,8 @@ def changes(*keys: str) -> Any:
                 "eventName": "INSERT",
                 "dynamodb": {
                     "ApproximateCreationDateTime": CREATED.timestamp(),
-                    "Keys": rows.marshal(rows.image_key(key)),
-                    "NewImage": rows.marshal({**rows.image_key(key), "size": number}),
+                    "Keys": items.marshal(rows.image_key(key)),
+                    "NewImage": items.marshal({**rows.image_key(key), "size": number}),
                     "SequenceNumber": str(number),
                 },
             }
@@ -96,7 +96,7 @@ def test_when_all_is_done_nothing_comes_again() -> None:
 def test_a_change_of_a_row_is_handed_over_as_it_was_and_as_it_is(state: State) -> None:
     event = changes("a.png", "b.png", "c.png")
     _, changed, deleted = (record["dynamodb"] for record in event["Records"])
-    changed["OldImage"] = rows.marshal({"size": 1})
+    changed["OldImage"] = items.marshal({"size": 1})
     deleted["OldImage"] = deleted.pop("NewImage")
     handed: list[Any] = []
     aside: list[str] = []

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.document import document_of
 from chalicelib.errors import Contended, Retryable
 from chalicelib.indexing import ROUNDS
@@ -58,7 +58,7 @@ def index_of(services: Services) -> Any:
     return indexed(rows_of(services.settings.terms_table))
 
 
-def row(**fields: Any) -> rows.Row:
+def row(**fields: Any) -> items.Row:
     return {**rows.image_key(KEY), **fields}
 
 
@@ -113,7 +113,7 @@ PLAIN = row(status="labelled", committed_run="r1", labels=[], text=[])
     ],
 )
 def test_a_change_is_looked_into_if_it_may_matter(
-    before: rows.Row | None, after: rows.Row | None, matters: bool, services: Services, answered: Answered
+    before: items.Row | None, after: items.Row | None, matters: bool, services: Services, answered: Answered
 ) -> None:
     answered.label(KEY, DOG)
 

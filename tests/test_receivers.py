@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chalicelib import rows
+from chalicelib import items
 from chalicelib.errors import AccessLost, Retryable, ServiceFailed, Throttled
 from chalicelib.receivers import GONE_LIFE, MEMORY, PAUSE, TIMEOUTS, Receivers, Standing
 from chalicelib.settings import Settings
@@ -109,8 +109,8 @@ def test_time_outs_are_forgotten_after_a_day(
     time_out(receivers, TIMEOUTS)
 
     assert receivers.standing(HOST, NOW + MEMORY) == Standing(HOST)
-    key = rows.marshal({"name": f"receiver#{HOST}", "entry": "host"})
-    row = rows.unmarshal(client.get_item(TableName=settings.state_table, Key=key)["Item"])
+    key = items.marshal({"name": f"receiver#{HOST}", "entry": "host"})
+    row = items.unmarshal(client.get_item(TableName=settings.state_table, Key=key)["Item"])
     assert row["expires_at"] == int((NOW + MEMORY).timestamp())
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.claim import Claim, Partial
 from chalicelib.model import (
     Answer,
@@ -65,7 +65,7 @@ BOX_STORED = {
 POSITION = "2026-01-02T03:04:05.678900Z~f6a6388a"
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-PERCENTS = st.floats(0, 100).filter(lambda value: value == 0 or value >= rows.SMALLEST)
+PERCENTS = st.floats(0, 100).filter(lambda value: value == 0 or value >= items.SMALLEST)
 SHARES = st.floats(0, 1, width=32)
 BOXES = st.builds(Box, SHARES, SHARES, SHARES, SHARES)
 NAMES = st.lists(TEXT, max_size=3).map(tuple)
@@ -107,8 +107,8 @@ FINDINGS_OF_ALL_KINDS = st.builds(
 ANSWERS = st.builds(Answer, st.just(Status.LABELLED), st.none(), TEXT, FINDINGS_OF_ALL_KINDS)
 
 
-def stored(row: rows.Row) -> dict[str, Any]:
-    return rows.unmarshal(rows.marshal(row))
+def stored(row: items.Row) -> dict[str, Any]:
+    return items.unmarshal(items.marshal(row))
 
 
 def test_an_answer_is_written_whole() -> None:
@@ -302,16 +302,6 @@ def test_an_answer_is_read_as_it_was_written(answer: Answer) -> None:
     )
 
 
-def test_a_number_that_dynamodb_cannot_hold_is_zero() -> None:
-    odd = {"tiny": 5e-324, "huge": 1e300, "nan": math.nan, "inf": math.inf, "neither": -math.inf}
-
-    assert stored(odd) == dict.fromkeys(odd, 0)
-    assert stored({"least": 1e-128, "most": -1e125}) == {
-        "least": Decimal("1e-128"),
-        "most": Decimal("-1e125"),
-    }
-
-
 def test_labels_are_a_list_though_none_were_asked_for() -> None:
     fields = stored(rows.answer_fields(FOUND, "run", replace(ANSWER, findings=Findings()), NOW))
 
@@ -424,20 +414,6 @@ def test_a_row_without_a_run_is_nobodys() -> None:
     assert rows.read_claim({"status": "awaiting_upload"}) == Claim(None, None, None, 0, ())
 
 
-@pytest.mark.parametrize(
-    ("seconds", "expired"), [(1, False), (0, True), (-1, True)], ids=["later", "now", "earlier"]
-)
-def test_a_row_expires_at_its_time(seconds: int, expired: bool) -> None:
-    now = NOW.replace(microsecond=0)
-    row = stored({"expires_at": int(now.timestamp()) + seconds})
-
-    assert rows.is_expired(row, now) is expired
-
-
-def test_a_row_without_a_time_does_not_expire() -> None:
-    assert rows.is_expired({}, NOW) is False
-
-
 def test_positions_follow_the_time_whatever_its_zone() -> None:
     moments = [NOW, NOW + timedelta(microseconds=1), NOW.replace(microsecond=0) + timedelta(seconds=1)]
     zone = timezone(timedelta(hours=-5))
@@ -489,7 +465,7 @@ def test_a_confidence_that_no_row_can_hold_is_still_a_position(text: str) -> Non
 def test_no_part_of_an_answer_is_shorter_as_json_than_dynamodb_counts_it(part: Any) -> None:
     value = asdict(part)
 
-    assert _value_bytes(rows.marshal({"part": value})["part"]) <= len(json.dumps(value))
+    assert _value_bytes(items.marshal({"part": value})["part"]) <= len(json.dumps(value))
 
 
 def test_the_largest_answer_fits_a_row_beside_what_is_kept_of_the_next_version() -> None:
@@ -504,7 +480,7 @@ def test_the_largest_answer_fits_a_row_beside_what_is_kept_of_the_next_version()
         "fence": "f" * 32,
     }
 
-    assert 300 * 1024 < item_bytes(rows.marshal(fields)) < 400 * 1024
+    assert 300 * 1024 < item_bytes(items.marshal(fields)) < 400 * 1024
 
 
 def largest_answer() -> Answer:

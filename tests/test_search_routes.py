@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from chalicelib.contract import MAX_ASKED, MAX_TEXT
+from chalicelib.items import unmarshal
 from chalicelib.model import Label, image_id
-from chalicelib.rows import unmarshal
 from chalicelib.services import Services
 from tests.answered import NOW, Answered
 from tests.api_client import ApiClient

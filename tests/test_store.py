@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.errors import Retryable, Throttled
 from chalicelib.model import (
     VISIBLE,
@@ -94,7 +94,7 @@ def test_rows_tell_of_which_objects_they_are(bench: Bench) -> None:
 
 def test_keys_that_dynamodb_had_no_time_for_are_asked_for_again(bench: Bench) -> None:
     bench.label(FOUND, ANSWER)
-    rest = {bench.table: {"Keys": [rows.marshal(rows.image_key(KEY))]}}
+    rest = {bench.table: {"Keys": [items.marshal(rows.image_key(KEY))]}}
     some = json.dumps({"Responses": {bench.table: []}, "UnprocessedKeys": rest}).encode()
     sent = bench.plan("dynamodb.BatchGetItem", faults.answering(200, some))
 
@@ -105,7 +105,7 @@ def test_keys_that_dynamodb_had_no_time_for_are_asked_for_again(bench: Bench) ->
 
 
 def test_a_batch_of_which_nothing_was_read_is_throttled(bench: Bench) -> None:
-    rest = {bench.table: {"Keys": [rows.marshal(rows.image_key(KEY))]}}
+    rest = {bench.table: {"Keys": [items.marshal(rows.image_key(KEY))]}}
     none = json.dumps({"Responses": {}, "UnprocessedKeys": rest}).encode()
     bench.plan("dynamodb.BatchGetItem", faults.answering(200, none))
 

@@ -25,8 +25,8 @@ from chalicelib.document import (
 )
 from chalicelib.dynamodb import PAUSES
 from chalicelib.errors import AccessLost, Contended, Retryable, ServiceFailed, Throttled
+from chalicelib.items import marshal
 from chalicelib.model import Box, Image, Label, Line, Status, Word
-from chalicelib.rows import marshal
 from chalicelib.settings import Settings
 from chalicelib.terms import MOST_ACTIONS, SHARDS, Catalogued, Indexed, Posting, Terms, first_entry, span_of
 from tests import faults

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from chalicelib import rows
+from chalicelib import items, rows
 from local_cloud.event_source_mapping import EventSourceMapping
 from ops.event_sources import PAUSE, PAUSES, EventSources, of_notification, of_queue, of_schedule, of_stream
 from ops.problems import Problem
@@ -88,7 +88,7 @@ def test_a_stream_lets_through_image_rows_only() -> None:
     mapping = EventSourceMapping.of(of_stream(OUTPUTS))
     keys = [rows.image_key("a.png"), rows.label_entry_key("a.png", "dog")]
 
-    records = [{"eventName": "INSERT", "dynamodb": {"Keys": rows.marshal(key)}} for key in keys]
+    records = [{"eventName": "INSERT", "dynamodb": {"Keys": items.marshal(key)}} for key in keys]
 
     assert [mapping.lets_through(record) for record in records] == [True, False]
 

@@ -7,7 +7,7 @@ import pytest
 from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.model import Status
 from ops import configuration
 from ops.account import Account
@@ -30,7 +30,7 @@ def show(stage: Stage, account: Account, **bounds: int) -> list[str]:
 
 def put_image(session: boto3.Session, stage: Stage, key: str, status: Status, **fields: Any) -> None:
     item = {**rows.image_key(key), **rows.status_fields(key, status, NOW), **fields}
-    session.client("dynamodb").put_item(TableName=stage.images_table, Item=rows.marshal(item))
+    session.client("dynamodb").put_item(TableName=stage.images_table, Item=items.marshal(item))
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import pytest
 
 from chalicelib.claims import Claims
 from chalicelib.indexing import ROUNDS
+from chalicelib.items import marshal
 from chalicelib.model import Label
-from chalicelib.rows import image_key, marshal
+from chalicelib.rows import image_key
 from chalicelib.store import Store
 from ops import reindexing
 from ops.account import Account

@@ -21,8 +21,8 @@ from chalicelib.callbacks import EARLY, GRACE, HANDOVER, LEASE, Due
 from chalicelib.delivery import Delivery
 from chalicelib.dispatching import Dispatching
 from chalicelib.exchange import LIMITS
+from chalicelib.items import marshal, unmarshal
 from chalicelib.receivers import Receivers
-from chalicelib.rows import marshal, unmarshal
 from chalicelib.settings import Settings
 from chalicelib.webhook import Attempt, Fault, Kind
 from tests.reliability.stage import silence

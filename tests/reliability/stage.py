@@ -26,9 +26,10 @@ from chalicelib.announcement import TYPES, event_id
 from chalicelib.callback_url import CallbackRules
 from chalicelib.claims import Claims
 from chalicelib.exchange import Exchange
+from chalicelib.items import unmarshal
 from chalicelib.notifications import keys_of
 from chalicelib.queue import queue_name
-from chalicelib.rows import read_image, unmarshal
+from chalicelib.rows import read_image
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.slow_path import SlowPath

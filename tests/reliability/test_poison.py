@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import rows
+from chalicelib import items, rows
 from chalicelib.claims import Claims
 from chalicelib.deaths import MEMORY, MOST
 from chalicelib.dispatching import Dispatching
@@ -31,7 +31,7 @@ HANDLERS = {"notify": (Dispatching, "announce"), "index_image": (Indexing, "inde
 def at(poison: str, fail: Callable[[], object], handled: list[str]) -> Callable[..., None]:
     """What a handler does that fails at one record."""
 
-    def handle(_: Any, before: rows.Row | None, after: rows.Row) -> None:
+    def handle(_: Any, before: items.Row | None, after: items.Row) -> None:
         handled.append(after["source_file"])
         if after["source_file"] == poison:
             fail()
@@ -55,7 +55,7 @@ def write(stage: Stage, *keys: str) -> None:
     for key in keys:
         row = {**rows.image_key(key), "status": "queued"}
         stage.services.dynamodb.put_item(
-            TableName=stage.services.settings.images_table, Item=rows.marshal(row)
+            TableName=stage.services.settings.images_table, Item=items.marshal(row)
         )
 
 
@@ -92,7 +92,7 @@ def test_a_poisoned_record_is_put_aside_and_its_neighbours_get_their_turn(
     assert list(dict.fromkeys(handled)) == KEYS
     assert handled.count(poison) <= most
     [aside] = map(json.loads, stage.stream_dead_letters())
-    assert rows.unmarshal(aside["NewImage"]) == {**rows.image_key(poison), "status": "queued"}
+    assert items.unmarshal(aside["NewImage"]) == {**rows.image_key(poison), "status": "queued"}
     assert stage.pump.failed_events == []
 
 
