@@ -21,6 +21,7 @@ from chalicelib import contract, log, model
 from chalicelib.callback import Callback, State
 from chalicelib.document import LEAST_PREFIX, Asked, Term, asked_label, asked_words
 from chalicelib.errors import CallbackRefused, Retryable
+from chalicelib.items import timestamp
 from chalicelib.model import VISIBLE, Image, Status, Summary
 from chalicelib.search import Hit, Hits, Place, Wanted
 from chalicelib.stopwatch import Stopwatch
@@ -148,7 +149,7 @@ def why_not_released(image: Image) -> str:
     return f"Its status is {image.status}, and not quarantined."
 
 
-def refuse_hidden(image: Image | None) -> None:
+def refuse_quarantined(image: Image | None) -> None:
     hidden = image is not None and image.status in (Status.QUARANTINING, Status.QUARANTINED)
     refuse_unless(not hidden, "The picture is in quarantine; release it, and it is labelled.")
 
@@ -354,7 +355,7 @@ def label_of(an_image: Image, name: str) -> Response:
 
 
 def expected_upload(upload: ExpectedUpload) -> Response:
-    put = contract.Put("PUT", upload.presigned.url, upload.presigned.headers, _timestamp(upload.expires_at))
+    put = contract.Put("PUT", upload.presigned.url, upload.presigned.headers, timestamp(upload.expires_at))
     names = contract.names(upload.source_file)
     body = contract.ExpectedUpload(**names, status="awaiting_upload", upload_url=put.url, upload=put)
     return reply(body, HTTPStatus.CREATED)
@@ -497,12 +498,8 @@ def _delivery(callback: Callback) -> contract.Delivery:
         state=callback.state,
         created_at=callback.created_at,
         attempts=callback.attempts,
-        next_attempt=_timestamp(datetime.fromtimestamp(callback.due_at, UTC)) if is_pending else None,
+        next_attempt=timestamp(datetime.fromtimestamp(callback.due_at, UTC)) if is_pending else None,
     )
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _encode_cursor(position: Position, fingerprint: bytes) -> str:

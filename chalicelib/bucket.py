@@ -166,7 +166,7 @@ class Bucket:
                 return None
         return _stored_object(key, response, b"")
 
-    def hide(self, key: str, etag: str) -> None:
+    def mark_deleted(self, key: str, etag: str) -> None:
         """Removes the current object, by a delete marker where there are versions, if it has that content.
 
         Raises Contended if others change it at the same time, AccessLost, Throttled or ServiceFailed.

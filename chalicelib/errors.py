@@ -55,8 +55,8 @@ class ObjectUnavailable(Retryable):
     """Rekognition could not read the object; only a look at the bucket tells why."""
 
 
-class InProgress(Retryable):
-    """Somebody else is at work on the image, and may yet fail."""
+class MessageGone(Retryable):
+    """The time to deal with a message was up: by now it is another's, or done with."""
 
 
 class Contended(Retryable):

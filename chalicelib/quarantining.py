@@ -30,7 +30,7 @@ class Quarantining:
         Raises ObjectUnavailable if the version is in neither bucket.
         """
         self._keep(key, secluded)
-        self.bucket.hide(key, secluded.etag)
+        self.bucket.mark_deleted(key, secluded.etag)
         self._delete_version(key, secluded)
         attempt = self.claims.conclude(key, run, self.now())
         if attempt.won:

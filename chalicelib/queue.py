@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.aws_errors import Codes, translated
-from chalicelib.errors import AccessLost, InProgress, Throttled
+from chalicelib.errors import AccessLost, MessageGone, Throttled
 from chalicelib.notifications import keys_of, notification_of
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ CODES: Codes = {
     "RequestThrottled": Throttled,
 }
 NO_LONGER_OURS: Codes = {  # its time was up: by now it is another's, or done
-    "AWS.SimpleQueueService.MessageNotInflight": InProgress,
-    "MessageNotInflight": InProgress,
-    "InvalidParameterValue": InProgress,
-    "ReceiptHandleIsInvalid": InProgress,
+    "AWS.SimpleQueueService.MessageNotInflight": MessageGone,
+    "MessageNotInflight": MessageGone,
+    "InvalidParameterValue": MessageGone,
+    "ReceiptHandleIsInvalid": MessageGone,
 }
 
 
@@ -54,7 +54,7 @@ class Queue:
     def postpone(self, receipt_handle: str, seconds: int) -> None:
         """Lets a message that was received come again after so many seconds from now, at most twelve hours.
 
-        Raises InProgress if it has come again already.
+        Raises MessageGone if it has come again already.
         """
         with translated({**CODES, **NO_LONGER_OURS}):
             self._client.change_message_visibility(

@@ -80,7 +80,7 @@ SUPPORT = {
 }
 # Who imports whom, no more and no less.
 IMPORTED = {
-    "api": "callback contract document errors log model search stopwatch store terms uploads",
+    "api": "callback contract document errors items log model search stopwatch store terms uploads",
     "auth": "api log silence tokens",
     "docs": "",
     "events": "deaths errors items log notifications queue state",

@@ -462,7 +462,7 @@ def test_an_object_that_somebody_changes_at_the_same_time_is_hidden_by_a_later_t
     faults.plan(client.meta.events, "s3.DeleteObject", faults.xml_error(409, code))
 
     with pytest.raises(Contended):
-        bucket.hide("car.png", "e")
+        bucket.mark_deleted("car.png", "e")
 
 
 def test_a_download_that_takes_too_long_is_given_up(client: "S3Client", s3: "S3Client", key: str) -> None:

@@ -6,7 +6,7 @@ from chalicelib.errors import LabellerError, PictureRefused, Retryable, outcome_
 RETRYABLE = {
     "access_lost": errors.AccessLost,
     "contended": errors.Contended,
-    "in_progress": errors.InProgress,
+    "message_gone": errors.MessageGone,
     "object_unavailable": errors.ObjectUnavailable,
     "service_failed": errors.ServiceFailed,
     "throttled": errors.Throttled,

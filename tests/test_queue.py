@@ -7,7 +7,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
-from chalicelib.errors import AccessLost, InProgress, Retryable, ServiceFailed, Throttled
+from chalicelib.errors import AccessLost, MessageGone, Retryable, ServiceFailed, Throttled
 from chalicelib.queue import LabellingQueue, Message, Queue, queue_name
 from tests import faults
 
@@ -63,7 +63,7 @@ def test_a_message_that_is_done_cannot_be_postponed(queue: Queue, client: Any, u
     [message] = receive(client, url)
     client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
-    with pytest.raises(InProgress):
+    with pytest.raises(MessageGone):
         queue.postpone(message["ReceiptHandle"], 60)
 
 
