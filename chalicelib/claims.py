@@ -1,7 +1,7 @@
 """Adapter: the rows of an image in the DynamoDB table `images`, as whoever is at work on it writes them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import EllipsisType
@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib import items, rows
 from chalicelib.aws_errors import error_code
-from chalicelib.claim import EXHAUSTED, UNCLAIMED, Claim, Exemption, Partial, Secluded
+from chalicelib.claim import EXHAUSTED, UNCLAIMED, Claim, Partial, Secluded
 from chalicelib.dynamodb import patiently, transact
 from chalicelib.errors import Contended
 from chalicelib.model import Answer, Findings, Status, StoredObject
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TOMBSTONE_LIFE = timedelta(days=1)
+LONG_OVER = 1  # since 1970, of a lease that nobody ended
 EMPTY: items.Row = {}
 
 Expected = Mapping[str, str | EllipsisType | None]  # what attributes must be; None: absent; ...: present
@@ -78,16 +79,19 @@ class Claims:
         partial: Partial,
         now: datetime,
         status: Status = Status.QUEUED,
+        *,
+        is_suspect: bool = False,
     ) -> None:
         """Ends our lease, so that the next try need not wait for it, and keeps what need not be asked again.
 
         The row is as it was before we claimed it. One that is another run's by now stays as it is, and so
-        does what we have committed without hearing of it.
+        does what we have committed without hearing of it. A picture that is suspect stays so, as if we had
+        died of it too.
         """
         change = {
             **rows.status_fields(source_file, status, now),
             "run": run,
-            "lease_until": 0,
+            "lease_until": LONG_OVER if is_suspect else 0,
             **rows.partial_fields(partial),
         }
         self._change(source_file, change, {"run": run, "committed_run": row.committed_run}, mark="run")
@@ -97,14 +101,13 @@ class Claims:
         found: StoredObject,
         run: str,
         answer: Answer,
-        label_keys: Sequence[str],
+        row: Claim,
         now: datetime,
-        wish: str | None = None,
-        exempt: Exemption | None = None,
-    ) -> bool:
-        """Writes the answer and its label rows, deletes those that vanished; False if the row is not ours.
+    ) -> Attempt:
+        """Writes the answer and its label rows, and deletes those that vanished.
 
-        The wish is the one to be labelled again that the row had when it was claimed, if any.
+        The row is as it was before we claimed it. Lost if it is another's by now, or if somebody has wanted
+        the picture gone since.
         """
         fields = rows.answer_fields(found, run, answer, now)
         change = {
@@ -112,18 +115,18 @@ class Claims:
             "lease_until": None,
             "expires_at": None,
             "partial": None,
-            **rows.seclusion_fields(exempt=exempt),
+            **rows.seclusion_fields(exempt=row.exemption(found)),
         }
-        change |= {"relabelled": wish} if wish else {}
-        vanished = [key for key in label_keys if key not in fields["label_keys"]]
+        change |= {"relabelled": row.relabel} if row.relabel else {}
+        vanished = [key for key in row.label_keys if key not in fields["label_keys"]]
         in_the_way = self._transact(
             [
-                {"Update": self._update(found.key, change, {"run": run})},
+                {"Update": self._update(found.key, change, {"run": run, "purge": row.purge})},
                 *({"Put": self._put(row)} for row in rows.label_rows(found, answer, now)),
                 *self._deletions(found.key, vanished),
             ]
         )
-        return in_the_way is None or in_the_way.committed_run == run
+        return Attempt(in_the_way is None or in_the_way.committed_run == run, in_the_way or row)
 
     def exhaust(self, found: StoredObject, run: str, row: Claim, partial: Partial, now: datetime) -> None:
         """Says that the picture got no answer, where it has none; what the next try must know stays.
@@ -131,7 +134,7 @@ class Claims:
         The row is as it was before we claimed it, and is left alone if it is another run's by now.
         """
         if row.labelled == found.version:
-            self.leave(found.key, run, row, partial, now, Status.LABELLED)
+            self.leave(found.key, run, row, partial, now, Status.LABELLED, is_suspect=True)
             return
         answer = Answer(Status.FAILED, EXHAUSTED, found.content_type)
         change = {
@@ -178,14 +181,14 @@ class Claims:
         return Attempt(in_the_way is None, in_the_way or row)
 
     def conclude(self, source_file: str, run: str, now: datetime) -> Attempt:
-        """Says that the picture is in quarantine, if the row is still ours."""
+        """Says that the picture is in quarantine, if the row is still ours and nobody wants it gone."""
         change = {
             **rows.status_fields(source_file, Status.QUARANTINED, now),
             "run": run,
             "committed_run": run,
             "lease_until": None,
         }
-        return self._change(source_file, change, {"run": run}, mark="committed_run")
+        return self._change(source_file, change, {"run": run, "purge": None}, mark="committed_run")
 
     def let_go(self, source_file: str, run: str) -> None:
         """Ends our lease on a picture half-way to quarantine or back, so that the next try need not wait."""
@@ -217,10 +220,16 @@ class Claims:
             **rows.status_fields(source_file, Status.QUEUED, now),
             "relabel": token,
             "partial": None,
+            "reason": None,
         }
-        # Neither an expected upload nor a tombstone, nor a picture in quarantine.
-        live = {"run": ..., "expires_at": None, "secluded": None}
-        return self._change(source_file, change, live, mark="relabel").won
+        # Neither an expected upload nor a tombstone, nor a picture in quarantine, unless it has come out and
+        # then failed.
+        live: Expected = {"run": ..., "expires_at": None, "secluded": None}
+        failed: Expected = {"run": ..., "secluded": ..., "status": str(Status.FAILED)}
+        attempt = self._change(source_file, change, live, mark="relabel")
+        if not attempt.won and attempt.row.secluded:
+            attempt = self._change(source_file, change, failed, mark="relabel")
+        return attempt.won
 
     def ask_for_release(self, source_file: str, nonce: str, now: datetime) -> bool:
         """False if the picture is not in quarantine, or is to be removed from there."""

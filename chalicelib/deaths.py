@@ -25,10 +25,20 @@ class Deaths:
     @contextmanager
     def risked(self, cause: str) -> Iterator[None]:
         """Counts a death, unless what is done in it ends; raises Deadly if there have been too many."""
-        try:
-            # Also where the count itself fails: it may have been written, and its answer lost.
+        self.count(cause)
+        with self.survived(cause):
+            yield
+
+    def count(self, cause: str) -> None:
+        """One more, until somebody has survived it. Raises Deadly if there have been too many."""
+        with self.survived(cause):  # where only the answer is lost, it may have been counted
             if not self.state.count(self._name, cause, MOST, MEMORY):
                 raise Deadly(f"{MOST} invocations in a row did not survive this")
+
+    @contextmanager
+    def survived(self, cause: str) -> Iterator[None]:
+        """Whoever ends with a failure that heals is alive."""
+        try:
             yield
         except Retryable:
             self.state.put(self._name, cause, Counter(0), MEMORY)

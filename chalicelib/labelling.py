@@ -130,18 +130,24 @@ class Labelling:
             return self._go_on(this, run, before, before.secluded)
         if not found:
             return Result(Outcome.REMOVED)
+        if before.purge and before.is_released(found):  # it came out of quarantine when it was to go
+            self.bucket.mark_deleted(found.key, found.etag)
+            return replace(before, run=run, version=found.version, lease_until=0)
         answer = self._answer_at_risk if before.is_suspect(found.version) else self._answer
         return answer(this, found, run, before)
 
     def _answer_at_risk(self, this: Try, found: StoredObject, run: str, before: Claim) -> Result | Claim:
         """Unless too many have died of it: each death may cost all detectors, and nobody would hear of it."""
+        cause = f"{place_of(found)}/{before.relabel or ''}"
         try:
-            with self.deaths.risked(f"{place_of(found)}/{before.relabel or ''}"):
-                return self._answer(this, found, run, before)
-        except Deadly:
-            nothing = Partial(found.version, "", Findings())
-            self._leave(found, run, before, before.partial or nothing, is_exhausted=True)
+            self.deaths.count(cause)
+        except (Deadly, Retryable) as failure:
+            partial = before.partial or Partial(found.version, "", Findings())
+            is_exhausted = isinstance(failure, Deadly)
+            self._leave(found, run, before, partial, is_exhausted=is_exhausted, is_suspect=True)
             raise
+        with self.deaths.survived(cause):
+            return self._answer(this, found, run, before)
 
     def _go_on(self, this: Try, run: str, before: Claim, secluded: Secluded) -> Result | Claim:
         """Takes the picture on its way into quarantine, or back to where the next look finds it."""
@@ -152,7 +158,8 @@ class Labelling:
             if before.release:
                 self.quarantining.give_back(key, secluded, before.release)
                 return replace(before, run=run, lease_until=0)
-            return Result(self.quarantining.isolate(key, run, secluded))
+            ended = self.quarantining.isolate(key, run, secluded)
+            return replace(ended, lease_until=0) if isinstance(ended, Claim) else Result(ended)
         except ObjectUnavailable:  # it is in neither bucket
             attempt = self.claims.bury(key, secrets.token_hex(16), replace(before, run=run), self.now())
             return Result(Outcome.REMOVED) if attempt.won else attempt.row
@@ -174,7 +181,7 @@ class Labelling:
         except Exception as failure:
             is_gone = self._is_gone(found, failure)
             is_exhausted = this.is_last and not isinstance(failure, AccessLost) and not is_gone
-            self._leave(found, run, before, detected.known, is_exhausted)
+            self._leave(found, run, before, detected.known, is_exhausted=is_exhausted)
             if is_gone:
                 return replace(before, run=run, version=found.version, lease_until=0)
             raise
@@ -206,21 +213,24 @@ class Labelling:
         now = self.now()
         if secluded:
             return self.claims.seclude(found, run, secluded, known, before, now, self.lease_seconds)
-        exempt = before.exemption(found)
-        won = self.claims.commit(
-            found, run, answer, before.label_keys, now, wish=before.relabel, exempt=exempt
-        )
-        return Attempt(won, before)
+        return self.claims.commit(found, run, answer, before, now)
 
     def _leave(
-        self, found: StoredObject, run: str, before: Claim, partial: Partial, is_exhausted: bool
+        self,
+        found: StoredObject,
+        run: str,
+        before: Claim,
+        partial: Partial,
+        *,
+        is_exhausted: bool,
+        is_suspect: bool = False,
     ) -> None:
         """Lets the next try begin at once, where this one has ended."""
         try:
             if is_exhausted:
                 self.claims.exhaust(found, run, before, partial, self.now())
             else:
-                self.claims.leave(found.key, run, before, partial, self.now())
+                self.claims.leave(found.key, run, before, partial, self.now(), is_suspect=is_suspect)
         except Retryable as failure:  # the lease ends by itself; what failed first is what counts
             log.failed(failure, image=found.key, outcome="not_released")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.bucket import Bucket
-from chalicelib.claim import Secluded
+from chalicelib.claim import Claim, Secluded
 from chalicelib.claims import Claims
 from chalicelib.contents import Contents
 from chalicelib.errors import ObjectUnavailable
@@ -24,10 +24,11 @@ class Quarantining:
     claims: Claims
     now: Callable[[], datetime]
 
-    def isolate(self, key: str, run: str, secluded: Secluded) -> Outcome:
+    def isolate(self, key: str, run: str, secluded: Secluded) -> Outcome | Claim:
         """Moves the version to the quarantine bucket, and says so in the row if that is still ours.
 
-        Raises ObjectUnavailable if the version is in neither bucket.
+        The row, if it is, but somebody wants the picture gone. Raises ObjectUnavailable if the version is in
+        neither bucket.
         """
         self._keep(key, secluded)
         self.bucket.mark_deleted(key, secluded.etag)
@@ -35,6 +36,8 @@ class Quarantining:
         attempt = self.claims.conclude(key, run, self.now())
         if attempt.won:
             return Outcome.QUARANTINED
+        if attempt.row.run == run:
+            return attempt.row
         if attempt.row.secluded != secluded or not attempt.row.is_secluded:
             self.quarantine.discard(
                 secluded.place

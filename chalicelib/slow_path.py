@@ -65,12 +65,16 @@ class SlowPath:
         """Labels what a message asks for, and says whether it is done; if not, the message comes again."""
         is_last = message.receives >= RECEIVES
         wait = partial(self._wait, milliseconds_left)
-        results = [
-            self._hand_over(key)
-            if number and self._is_late(milliseconds_left)
-            else self._label_again(key, is_last, wait)
-            for number, key in enumerate(self.queue.keys(message))
-        ]
+        results: list[bool] = []
+        failures: list[Exception] = []
+        for number, key in enumerate(self.queue.keys(message)):
+            try:
+                is_late = number and self._is_late(milliseconds_left)
+                results.append(self._hand_over(key) if is_late else self._label_again(key, is_last, wait))
+            except Exception as failure:  # noqa: BLE001 - as in a first try
+                failures.append(failure)
+        if failures:
+            raise ExceptionGroup("some records of the message failed", failures)
         is_done = bool(results) and all(results)
         if not is_done:
             self._postpone(message, 0 if is_last else self._delay(message.receives))

@@ -70,18 +70,33 @@ class State:
     def count(self, name: str, entry: str, limit: int, life: timedelta) -> bool:
         """Adds one to the row's `count`; False if that would take it over the limit.
 
-        Where the answer is lost, it may have been added.
+        Where the answer is lost, it may have been added. What has expired counts no more.
         """
+        return self._add_one(name, entry, limit, life) or self._begin_anew(name, entry, life)
+
+    def _add_one(self, name: str, entry: str, limit: int, life: timedelta) -> bool:
+        return self._is_updated(
+            Key=items.marshal(_key(name, entry)),
+            UpdateExpression="SET expires_at = :end ADD #count :one",
+            ConditionExpression="attribute_not_exists(#count) OR (#count < :limit AND expires_at > :now)",
+            ExpressionAttributeNames={"#count": "count"},
+            ExpressionAttributeValues=items.marshal(
+                {":one": 1, ":limit": limit, ":end": self._end(life), ":now": self._now}
+            ),
+        )
+
+    def _begin_anew(self, name: str, entry: str, life: timedelta) -> bool:
+        return self._is_updated(
+            Key=items.marshal(_key(name, entry)),
+            UpdateExpression="SET #count = :one, expires_at = :end",
+            ConditionExpression="expires_at <= :now",
+            ExpressionAttributeNames={"#count": "count"},
+            ExpressionAttributeValues=items.marshal({":one": 1, ":end": self._end(life), ":now": self._now}),
+        )
+
+    def _is_updated(self, **update: Any) -> bool:
         try:
-            self._update(
-                Key=items.marshal(_key(name, entry)),
-                UpdateExpression="SET expires_at = :end ADD #count :one",
-                ConditionExpression="attribute_not_exists(#count) OR #count < :limit",
-                ExpressionAttributeNames={"#count": "count"},
-                ExpressionAttributeValues=items.marshal(
-                    {":one": 1, ":limit": limit, ":end": self._end(life)}
-                ),
-            )
+            self._update(**update)
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
@@ -91,6 +106,10 @@ class State:
     def _update(self, **update: Any) -> None:
         with translated(DYNAMODB):
             self._client.update_item(TableName=self._table, **update)
+
+    @property
+    def _now(self) -> int:
+        return int(self.now().timestamp())
 
     def _end(self, life: timedelta) -> int:
         return int((self.now() + life).timestamp())

@@ -1,7 +1,8 @@
 """Use case: what somebody wants of a picture: another answer, its release from quarantine, its removal.
 
 A wish stands in the row first, under a status that `recover` looks for: so it comes true though the message
-that tells of it is lost, or fails however often.
+that tells of it is lost. Only who is at work on a picture already may put its status back over a wish for
+another answer, and then the message is all that there is.
 """
 
 import secrets

@@ -49,7 +49,7 @@ class Answered:
     def _commit(self, key: str, answer: Answer) -> None:
         found, run = _found(key), token_hex(4)
         row = self._claim(key, run, found)
-        assert self.claims.commit(found, run, answer, row.label_keys, NOW)
+        assert self.claims.commit(found, run, answer, row, NOW).won
 
     def _claim(self, key: str, run: str, found: StoredObject | None = None) -> Claim:
         attempt = self.claims.claim(found or _found(key), run, self._row(key), NOW, 150)

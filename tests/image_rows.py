@@ -131,7 +131,7 @@ class Bench:
         row = self.row(found.key)
         run = secrets.token_hex(4)
         assert self.claim(found, run, row).won
-        assert self.claims.commit(found, run, answer, row.label_keys, now, wish=row.relabel)
+        assert self.claims.commit(found, run, answer, row, now).won
         return self.row(found.key)
 
     def row(self, key: str) -> Claim:

@@ -115,7 +115,7 @@ def test_a_claim_on_a_run_that_is_past_is_lost(bench: Bench) -> None:
 def test_a_claim_on_a_row_that_was_committed_meanwhile_is_lost(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
     read = bench.row(KEY)
-    bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+    bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW)
 
     attempt = bench.claim(NEWER, "r2", read)
 
@@ -236,7 +236,7 @@ def test_a_release_after_a_commit_that_nobody_heard_of_leaves_it_as_it_is(bench:
     bench.claim(FOUND, "r1")
     bench.plan(TRANSACT, faults.lose_answer)
     with pytest.raises(ServiceFailed):
-        bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+        bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW)
 
     bench.claims.leave(KEY, "r1", UNCLAIMED, Partial("v1", "today's", FINDINGS), NOW)
 
@@ -260,7 +260,7 @@ def test_the_largest_answer_has_room_beside_it_for_another(bench: Bench) -> None
 def test_a_commit_writes_the_answer_and_a_row_for_each_label(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
 
-    committed = bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+    committed = bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW).won
 
     fields = items.unmarshal(items.marshal(rows.answer_fields(FOUND, "r1", ANSWER, NOW)))
     label_rows = [items.unmarshal(items.marshal(row)) for row in rows.label_rows(FOUND, ANSWER, NOW)]
@@ -318,14 +318,14 @@ def test_a_commit_on_a_row_that_another_claimed_writes_nothing(bench: Bench) -> 
     bench.claim(NEWER, "r2", bench.row(KEY))
     before = bench.rows()
 
-    committed = bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+    committed = bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW).won
 
     assert committed is False
     assert bench.rows() == before
 
 
 def test_a_commit_on_a_row_that_is_gone_writes_nothing(bench: Bench) -> None:
-    assert bench.claims.commit(FOUND, "r1", ANSWER, (), NOW) is False
+    assert not bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW).won
     assert bench.rows() == {}
 
 
@@ -339,7 +339,7 @@ def test_a_commit_whose_answer_is_lost_is_ours_even_when_another_claimed_since(b
 
     sent = bench.plan(TRANSACT, applied_but_throttled)
 
-    committed = bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+    committed = bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW).won
 
     assert (committed, len(sent)) == (True, 2)
     assert bench.row(KEY) == Claim("r2", "r1", "v2", LEASE, ("car", "wheel"), labelled="v1")
@@ -350,7 +350,7 @@ def test_a_commit_whose_answer_is_lost_is_repeated_under_the_same_token(bench: B
     sent = faults.plan(patient._client.meta.events, TRANSACT, faults.lose_answer)
     bench.claim(FOUND, "r1")
 
-    committed = patient.commit(FOUND, "r1", ANSWER, (), NOW)
+    committed = patient.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW).won
 
     assert committed is True
     assert sent[0].body == sent[1].body
@@ -388,7 +388,7 @@ def test_an_image_takes_one_claim_and_one_transaction(bench: Bench) -> None:
     sent = bench.plan("dynamodb")
 
     bench.claim(FOUND, "r1")
-    bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+    bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW)
 
     assert list(faults.operations(sent)) == ["UpdateItem", "TransactWriteItems"]
 
@@ -446,7 +446,7 @@ def test_a_removal_on_a_run_that_is_past_is_lost(bench: Bench) -> None:
 def test_a_removal_of_a_row_that_was_committed_meanwhile_leaves_its_labels(bench: Bench) -> None:
     bench.claim(FOUND, "r1")
     read = bench.row(KEY)
-    bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+    bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW)
 
     attempt = bench.claims.bury(KEY, "r2", read, NOW)
 
@@ -518,7 +518,7 @@ def test_whoever_had_claimed_it_before_does_not(bench: Bench) -> None:
     bench.claim(FOUND, "r2", before)
     bench.claims.ask_again(KEY, "t2", NOW)
 
-    bench.claims.commit(FOUND, "r2", ANSWER, (), NOW, wish=before.relabel)
+    bench.claims.commit(FOUND, "r2", ANSWER, before, NOW)
 
     assert (bench.row(KEY).is_wanted_anew, bench.row(KEY).answers("v1")) == (True, False)
 
@@ -541,7 +541,7 @@ def test_a_later_commit_leaves_a_wish_that_came_true_as_it_is(bench: Bench) -> N
     before = bench.label(FOUND, ANSWER)
     bench.claim(NEWER, "r3", before)
 
-    bench.claims.commit(NEWER, "r3", ANSWER, (), NOW)
+    bench.claims.commit(NEWER, "r3", ANSWER, UNCLAIMED, NOW)
 
     assert bench.row(KEY).answers("v2")
 
@@ -661,7 +661,7 @@ CALLS: dict[str, Callable[[Claims], object]] = {
     "resume": lambda claims: claims.resume(KEY, "r1", UNCLAIMED, NOW, 70),
     "fence": lambda claims: claims.fence(KEY, "f1", UNCLAIMED),
     "leave": lambda claims: claims.leave(KEY, "r1", UNCLAIMED, KEPT, NOW),
-    "commit": lambda claims: claims.commit(FOUND, "r1", ANSWER, (), NOW),
+    "commit": lambda claims: claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW),
     "exhaust": lambda claims: claims.exhaust(FOUND, "r1", UNCLAIMED, KEPT, NOW),
     "seclude": lambda claims: claims.seclude(FOUND, "r1", SECLUDED, KEPT, UNCLAIMED, NOW, 70),
     "conclude": lambda claims: claims.conclude(KEY, "r1", NOW),
@@ -714,7 +714,7 @@ def test_a_passing_failure_of_a_transaction_is_sat_out(
     bench.claim(FOUND, "r1")
     sent = bench.plan(TRANSACT, *[fault] * len(PAUSES))
 
-    committed = bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+    committed = bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW).won
 
     assert (committed, len(sent)) == (True, 1 + len(PAUSES))
     assert all(0 <= pause <= most for pause, most in zip(bench.pauses, PAUSES, strict=True))
@@ -740,7 +740,7 @@ def test_a_failure_that_does_not_pass_is_raised_after_the_last_pause(
 def test_a_failed_condition_is_not_sat_out(bench: Bench) -> None:
     sent = bench.plan(TRANSACT, faults.cancelled("ConditionalCheckFailed", "TransactionConflict"))
 
-    assert bench.claims.commit(FOUND, "r1", ANSWER, (), NOW) is False
+    assert not bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW).won
     assert (len(sent), bench.pauses) == (1, [])
 
 
@@ -749,7 +749,7 @@ def test_an_outage_is_not_sat_out_a_second_time(bench: Bench, fault: faults.Step
     sent = bench.plan(TRANSACT, fault)
 
     with pytest.raises(ServiceFailed):
-        bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+        bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW)
 
     assert (len(sent), bench.pauses) == (1, [])
 
@@ -759,6 +759,6 @@ def test_a_transaction_that_can_never_pass_is_a_bug(bench: Bench, reason: str) -
     sent = bench.plan(TRANSACT, faults.cancelled("None", reason))
 
     with pytest.raises(ClientError, match="TransactionCanceledException"):
-        bench.claims.commit(FOUND, "r1", ANSWER, (), NOW)
+        bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW)
 
     assert (len(sent), bench.pauses) == (1, [])

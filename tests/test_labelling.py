@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from chalicelib import log, rows
 from chalicelib.errors import AccessLost, Contended, ServiceFailed, Throttled
 from chalicelib.labelling import LOOKS, Labelling
-from chalicelib.model import Detector, Outcome
+from chalicelib.model import Detector, Outcome, Status
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from tests.catalogue import Catalogue, Rows
@@ -392,6 +392,22 @@ def test_a_lease_that_ran_out_is_taken_over(put: Put, services: Services) -> Non
     outcome = services.labelling.label("car.png")
 
     assert outcome is Outcome.LABELLED
+
+
+def test_who_cannot_count_a_death_lets_go_of_the_row(put: Put, services: Services) -> None:
+    put("car.png", picture("Car 90"))
+    found = services.bucket.look("car.png")
+    assert found is not None
+    services.claims.claim(found, "a dead run", None, services.now() - timedelta(seconds=71), 70)
+    plan(services.state._client.meta.events, "dynamodb.UpdateItem", json_error(500, "InternalServerError"))
+
+    with pytest.raises(ServiceFailed):
+        services.labelling.label("car.png")
+
+    image = services.store.image("car.png", services.now())
+    assert image is not None
+    assert image.status is Status.QUEUED
+    assert services.labelling.label("car.png") is Outcome.LABELLED
 
 
 @pytest.mark.parametrize("operation", ["UpdateItem", "TransactWriteItems"])

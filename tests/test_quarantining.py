@@ -8,8 +8,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.claim import RELEASE, place_of
-from chalicelib.errors import Retryable, ServiceFailed
+from chalicelib.claim import RELEASE, Claim, place_of
+from chalicelib.deaths import Deaths
+from chalicelib.errors import Deadly, Retryable, ServiceFailed
 from chalicelib.model import Outcome, StoredObject
 from chalicelib.services import Services
 from chalicelib.settings import Settings
@@ -417,9 +418,7 @@ def test_a_removal_leaves_it_in_neither_bucket(stage: Stage, services: Services)
     assert (*stage.state, stage.versions) == (*REMOVED, [])
 
 
-def test_a_removal_half_way_waits_for_who_is_at_work_and_then_leaves_nothing(
-    stage: Stage, services: Services
-) -> None:
+def test_a_removal_half_way_is_done_by_who_is_at_work(stage: Stage, services: Services) -> None:
     stage.put()
     plan(
         services.session.events,
@@ -429,8 +428,47 @@ def test_a_removal_half_way_waits_for_who_is_at_work_and_then_leaves_nothing(
 
     outcomes = [stage.label(), stage.label()]
 
-    assert outcomes == [Outcome.QUARANTINED, Outcome.REMOVED]
+    assert outcomes == [Outcome.REMOVED, Outcome.DUPLICATE]
     assert (*stage.state, stage.versions) == (*REMOVED, [])
+
+
+def raise_deadly(*_: object) -> None:
+    raise Deadly
+
+
+def test_a_removal_amid_a_release_takes_what_comes_out(stage: Stage, services: Services) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    plan(
+        services.quarantining.quarantine._copying.meta.events,
+        "s3.CopyObject",
+        after(lambda: Services(services.settings).wishes.remove(KEY)),
+    )
+
+    outcome = stage.label()
+
+    assert outcome is Outcome.REMOVED
+    assert stage.state == REMOVED
+
+
+def test_a_released_picture_that_functions_died_of_can_be_labelled_again(
+    stage: Stage, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.put()
+    stage.label()
+    services.wishes.release(KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(Claim, "is_suspect", lambda *_: True)
+        patch.setattr(Deaths, "count", raise_deadly)
+        with pytest.raises(Deadly):
+            stage.label()
+        assert stage.row["status"] == "failed"
+
+        services.wishes.relabel(KEY)
+
+    assert stage.label() is Outcome.LABELLED
+    assert stage.state == LABELLED
 
 
 @pytest.mark.parametrize("call", ["rekognition.DetectLabels", "rekognition.DetectModerationLabels"])

@@ -178,6 +178,19 @@ def test_many_who_count_at_once_stay_within_the_limit(state: State, name: str) -
     assert sorted(counted) == [False] * 7 + [True] * 5
 
 
+@pytest.mark.parametrize("so_far", [1, 2, 3])
+def test_what_has_expired_counts_no_more_though_its_row_is_there(
+    state: State, name: str, so_far: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(so_far):
+        state.count(name, "e", 3, DAY)
+    monkeypatch.setattr(state, "now", lambda: NOW + DAY)
+
+    counted = [state.count(name, "e", 3, DAY) for _ in range(4)]
+
+    assert counted == [True, True, True, False]
+
+
 def test_a_count_whose_answer_is_lost_may_have_counted_and_is_not_counted_again(
     state: State, name: str, client: "DynamoDBClient"
 ) -> None:

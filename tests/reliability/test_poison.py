@@ -146,6 +146,25 @@ def test_a_picture_that_functions_die_of_is_not_paid_for_for_ever(
 
 
 @pytest.mark.thorough
+def test_a_picture_that_functions_die_of_keeps_its_answer_and_costs_no_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.begin(0)
+    stage.upload(PICTURE, "Dog")
+    live(stage, hours=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Claims, "commit", lambda *_, **__: die())
+        stage.relabel(PICTURE)
+        live(stage, hours=6)
+        most = stage.rekognition.calls.copy()
+        live(stage, hours=6)
+
+    assert set(most.values()) <= set(range(2, MOST + 5))
+    assert stage.rekognition.calls == most
+    assert stage.said() == stage.expected()
+
+
+@pytest.mark.thorough
 def test_a_picture_that_nobody_dies_of_any_more_is_labelled_when_it_is_wanted(
     stage: Stage, deadly: pytest.MonkeyPatch
 ) -> None:
