@@ -164,30 +164,25 @@ def test_a_picture_that_functions_die_of_keeps_its_answer_and_costs_no_more(
     assert stage.said() == stage.expected()
 
 
-@pytest.mark.thorough
-def test_a_picture_that_nobody_dies_of_any_more_is_labelled_when_it_is_wanted(
-    stage: Stage, deadly: pytest.MonkeyPatch
-) -> None:
-    stage.upload(PICTURE, "Dog")
-    live(stage, hours=6)
-    deadly.undo()
-
+def ask_again(stage: Stage) -> None:
     stage.relabel(PICTURE)
-    live(stage, hours=1)
 
-    assert stage.said() == stage.expected()
+
+def redrive_a_day_later(stage: Stage) -> None:
+    stage.pass_time(MEMORY)
+    stage.redrive()
 
 
 @pytest.mark.thorough
-def test_a_picture_that_nobody_dies_of_any_more_is_labelled_by_a_redrive_a_day_later(
-    stage: Stage, deadly: pytest.MonkeyPatch
+@pytest.mark.parametrize("heal", [ask_again, redrive_a_day_later])
+def test_a_picture_that_nobody_dies_of_any_more_is_labelled(
+    heal: Callable[[Stage], None], stage: Stage, deadly: pytest.MonkeyPatch
 ) -> None:
     stage.upload(PICTURE, "Dog")
     live(stage, hours=6)
     deadly.undo()
-    stage.pass_time(MEMORY)
 
-    stage.redrive()
+    heal(stage)
     live(stage, hours=1)
 
     assert stage.said() == stage.expected()
