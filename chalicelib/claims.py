@@ -96,14 +96,7 @@ class Claims:
         }
         self._change(source_file, change, {"run": run, "committed_run": row.committed_run}, mark="run")
 
-    def commit(
-        self,
-        found: StoredObject,
-        run: str,
-        answer: Answer,
-        row: Claim,
-        now: datetime,
-    ) -> Attempt:
+    def commit(self, found: StoredObject, run: str, answer: Answer, row: Claim, now: datetime) -> Attempt:
         """Writes the answer and its label rows, and deletes those that vanished.
 
         The row is as it was before we claimed it. Lost if it is another's by now, or if somebody has wanted
@@ -122,7 +115,7 @@ class Claims:
         in_the_way = self._transact(
             [
                 {"Update": self._update(found.key, change, {"run": run, "purge": row.purge})},
-                *({"Put": self._put(row)} for row in rows.label_rows(found, answer, now)),
+                *({"Put": self._put(label)} for label in rows.label_rows(found, answer, now)),
                 *self._deletions(found.key, vanished),
             ]
         )

@@ -79,7 +79,7 @@ class Delivery:
         return self._attempt(callback, claim, keys)
 
     def _keys(self) -> tuple[bytes, ...]:
-        """None while the secret cannot be read: `recover` finds by its row whose message is done with then.
+        """None while the secret cannot be read: then the message is done with, and `recover` finds the row.
 
         A message that failed instead would become a dead letter, as if its receiver were to blame.
         """

@@ -57,7 +57,7 @@ class Labelling:
     detection: Detection
     quarantining: Quarantining
     claims: Claims
-    deaths: Deaths
+    deaths: Callable[[], Deaths]  # of pictures: whoever follows nobody dead has no use for their table
     metrics: Metrics
     now: Callable[[], datetime]
     lease_seconds: int
@@ -138,15 +138,15 @@ class Labelling:
 
     def _answer_at_risk(self, this: Try, found: StoredObject, run: str, before: Claim) -> Result | Claim:
         """Unless too many have died of it: each death may cost all detectors, and nobody would hear of it."""
-        cause = f"{place_of(found)}/{before.relabel or ''}"
+        deaths, cause = self.deaths(), f"{place_of(found)}/{before.relabel or ''}"
         try:
-            self.deaths.count(cause)
+            deaths.count(cause)
         except (Deadly, Retryable) as failure:
             partial = before.partial or Partial(found.version, "", Findings())
             is_exhausted = isinstance(failure, Deadly)
             self._leave(found, run, before, partial, is_exhausted=is_exhausted, is_suspect=True)
             raise
-        with self.deaths.survived(cause):
+        with deaths.survived(cause):
             return self._answer(this, found, run, before)
 
     def _go_on(self, this: Try, run: str, before: Claim, secluded: Secluded) -> Result | Claim:

@@ -269,7 +269,7 @@ class Services:
             self.detection,
             self.quarantining,
             self.claims,
-            Deaths(self.state, "labelling"),
+            lambda: Deaths(self.state, "labelling"),
             self.metrics,
             self.now,
             self.settings.lease_seconds,

@@ -40,27 +40,17 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEY = "a/car #1.png"
-
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_900, UTC)
-
 LATER = NOW + timedelta(minutes=5)
-
 LATER_STILL = timedelta(minutes=1)
-
 FOUND = StoredObject(KEY, "v1", "e1", 48_123, "text/plain", NOW - timedelta(seconds=4), {"by": "Ann"}, b"")
-
 NEWER = replace(FOUND, version_id="v2", etag="e2")
-
 LEASE = NOW.timestamp() + 70
-
 CAR = Label(
     "Car", 98.71, ("Transport",), ("Vehicle",), ("Automobile",), (Instance(97.2, Box(0.1, 0.2, 0.5, 0.4)),)
 )
-
 WHEEL = Label("Wheel", 77.0)
-
 BOX = Box(0.1, 0.2, 0.5, 0.4)
-
 FINDINGS = Findings(
     labels=(CAR, WHEEL),
     moderation=Moderation(True, (ModerationLabel("Weapons", 91.0, "Violence", 2),), ("Illustrated",)),
@@ -68,15 +58,10 @@ FINDINGS = Findings(
     properties=Properties((Color("#008080", "teal", "green", 62.5),), 50.5, foreground=Region(contrast=1.0)),
     model_versions={"labels": "3.0", "moderation": "7.0", "text": "3.0"},
 )
-
 ANSWER = Answer(Status.LABELLED, None, "image/png", FINDINGS)
-
 TEXT_ONLY = Findings(text=FINDINGS.text, model_versions={"text": "3.0"})
-
 KEPT = Partial("v1", "today's", TEXT_ONLY)
-
 NOTHING = Partial("v1", "today's", Findings())
-
 IMAGE = Image(
     KEY,
     Status.LABELLED,
@@ -96,13 +81,9 @@ IMAGE = Image(
 )
 
 TRANSACT = "dynamodb.TransactWriteItems"
-
 UPDATE = "dynamodb.UpdateItem"
-
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
-
 TIMEOUT = ReadTimeoutError(endpoint_url="https://dynamodb.example")
-
 UNREACHABLE = EndpointConnectionError(endpoint_url="https://dynamodb.example")
 
 

@@ -136,10 +136,11 @@ def test_use_cases_share_their_adapters_and_follow_the_settings(endpoint: object
     assert services.bucket.name == SETTINGS.images_bucket
 
 
-def test_what_is_neither_reused_nor_limited_is_remembered_nowhere(endpoint: object) -> None:
+def test_what_is_neither_reused_nor_limited_takes_no_state(endpoint: object) -> None:
     services = Services(replace(SETTINGS, reuse="off", daily_image_limit=0))
 
     assert services.labelling.detection.reuse is None
+    assert "state" not in vars(services)
     assert services.recovery.limit is None
 
 
