@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MAX_METADATA = 2048  # bytes of names and values, S3's limit
+# Whoever copies an object with other metadata has to name these too, or S3 forgets them.
+HEADERS = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "Expires",
+)
 
 
 class Quarantine:
@@ -51,8 +60,8 @@ class Quarantine:
 
         Raises ObjectUnavailable if there is nothing at the place.
         """
-        kept = self._head(place)
-        metadata = _marked(kept.get("Metadata", {}) if kept else {}, nonce)
+        kept = self._head(place) or {}
+        headers = {name: kept[name] for name in HEADERS if name in kept}
         with translated({**CODES, **GONE}):
             try:
                 self._copying.copy_object(
@@ -61,8 +70,8 @@ class Quarantine:
                     CopySource={"Bucket": self._name, "Key": place},
                     IfNoneMatch="*",
                     MetadataDirective="REPLACE",
-                    Metadata=metadata,
-                    **({"ContentType": kept["ContentType"]} if kept else {}),
+                    Metadata=_marked(kept.get("Metadata", {}), nonce),
+                    **headers,
                 )
             except ClientError as error:
                 if error_code(error) != "PreconditionFailed":

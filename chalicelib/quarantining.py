@@ -39,9 +39,8 @@ class Quarantining:
         if attempt.row.run == run:
             return attempt.row
         if attempt.row.secluded != secluded or not attempt.row.is_secluded:
-            self.quarantine.discard(
-                secluded.place
-            )  # whoever took the row over may have purged before we copied
+            # Whoever took the row over may have purged before we copied.
+            self.quarantine.discard(secluded.place)
         return Outcome.SUPERSEDED
 
     def give_back(self, key: str, secluded: Secluded, nonce: str) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import secrets
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -121,6 +122,26 @@ def test_a_picture_comes_back_with_its_mark_and_all_that_is_said_of_it(
 
     assert stored(s3, NAME, KEY) == (b"picture", "image/png", {"by": "Ann", RELEASE: "nonce"})
     assert s3.get_object_tagging(Bucket=NAME, Key=KEY)["TagSet"] == [{"Key": "album", "Value": "summer"}]
+
+
+def test_a_picture_comes_back_with_the_headers_that_it_was_uploaded_with(
+    quarantine: Quarantine, s3: "S3Client", place: str
+) -> None:
+    headers = {
+        "CacheControl": "max-age=60",
+        "ContentDisposition": "inline",
+        "ContentEncoding": "identity",
+        "ContentLanguage": "de",
+        "ContentType": "image/png",
+        "Expires": datetime(2030, 1, 1, tzinfo=UTC),
+    }
+    quarantine.keep(KEY, put(s3, b"picture", **headers), place, sha256(b"picture"))
+    s3.delete_object(Bucket=NAME, Key=KEY)
+
+    quarantine.give_back(place, KEY, "nonce")
+
+    back = s3.head_object(Bucket=NAME, Key=KEY)
+    assert {name: back.get(name) for name in headers} == headers
 
 
 def test_a_picture_that_was_uploaded_meanwhile_is_not_overwritten(
