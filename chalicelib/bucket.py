@@ -77,9 +77,8 @@ class Bucket:
     def look(self, key: str) -> StoredObject | None:
         """The current object under a key, by one GET of its first 64 kB; None when there is none.
 
-        Raises AccessLost, Throttled or ServiceFailed. A HEAD would have no body to tell a lost bucket
-        from a missing object. Without s3:ListBucket S3 answers 403 for a
-        missing key, so that right is needed:
+        Raises AccessLost, Throttled or ServiceFailed. A HEAD would have no body to tell a lost bucket from a
+        missing object. Without s3:ListBucket S3 answers 403 for a missing key, so that right is needed:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         """
         with translated(CODES):

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from chalicelib import items, rows
 from chalicelib.aws_errors import error_code
 from chalicelib.claim import EXHAUSTED, UNCLAIMED, Claim, Partial, Secluded
-from chalicelib.dynamodb import patiently, transact
+from chalicelib.dynamodb import is_done, patiently, transact
 from chalicelib.errors import Contended
 from chalicelib.model import Answer, Findings, Status, StoredObject
 
@@ -200,11 +200,7 @@ class Claims:
         update = self._update(
             source_file, rows.status_fields(source_file, status, now), {"updated_at": updated_at}
         )
-        try:
-            patiently(lambda: self._client.update_item(**update), self._sleep, Contended)
-        except ClientError as error:
-            if error_code(error) != "ConditionalCheckFailedException":
-                raise
+        is_done(lambda: patiently(lambda: self._client.update_item(**update), self._sleep, Contended))
 
     def ask_again(self, source_file: str, token: str, now: datetime) -> bool:
         """Lets the row answer for no version until a commit of who claims after this, and forgets what

@@ -42,6 +42,17 @@ def patiently(call: Callable[[], T], sleep: Callable[[float], None], *failures: 
         return call()
 
 
+def is_done(write: Callable[[], object]) -> bool:
+    """Whether the condition of the write holds, so that it is done."""
+    try:
+        write()
+    except ClientError as error:
+        if error_code(error) != "ConditionalCheckFailedException":
+            raise
+        return False
+    return True
+
+
 def transact(client: "DynamoDBClient", actions: list[Any], sleep: Callable[[float], None]) -> Any | None:
     """Does all of it, or nothing: then the answer is the item that fails the first action's condition.
 

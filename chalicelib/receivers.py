@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from chalicelib import items
-from chalicelib.aws_errors import DYNAMODB, error_code, translated
+from chalicelib.aws_errors import DYNAMODB, translated
+from chalicelib.dynamodb import is_done
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -97,13 +96,7 @@ class Receivers:
                 {":until": (now + PAUSE).timestamp(), ":read": standing.paused_until}
             ),
         }
-        try:
-            self._update(_host(standing.host), update)
-        except ClientError as error:
-            if error_code(error) != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
+        return is_done(lambda: self._update(_host(standing.host), update))
 
     def _row(self, key: items.Row) -> items.Row | None:
         with translated(DYNAMODB):

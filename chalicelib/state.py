@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError
 from msgspec import ValidationError
 
 from chalicelib import items
-from chalicelib.aws_errors import DYNAMODB, error_code, translated
+from chalicelib.aws_errors import DYNAMODB, translated
+from chalicelib.dynamodb import is_done
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -95,13 +95,7 @@ class State:
         )
 
     def _is_updated(self, **update: Any) -> bool:
-        try:
-            self._update(**update)
-        except ClientError as error:
-            if error_code(error) != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
+        return is_done(lambda: self._update(**update))
 
     def _update(self, **update: Any) -> None:
         with translated(DYNAMODB):

@@ -14,10 +14,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from chalicelib import items
-from chalicelib.aws_errors import DYNAMODB, error_code, translated
+from chalicelib.aws_errors import DYNAMODB, translated
+from chalicelib.dynamodb import is_done
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -82,8 +81,7 @@ class Tokens:
         now = self._now()
         if token.used_at and now - token.used_at < USE_IS_NOTED_EVERY:
             return
-        with translated(DYNAMODB):
-            self._update_used_at(token.id, now)
+        is_done(lambda: self._update_used_at(token.id, now))  # unless it was revoked since it was found
 
     def all(self) -> Iterator[Token]:
         """In no order, with those that have expired and that DynamoDB has not deleted yet."""
@@ -114,7 +112,7 @@ class Tokens:
         return items.unmarshal(item) if item else None
 
     def _update_used_at(self, token_id: str, now: datetime) -> None:
-        try:
+        with translated(DYNAMODB):
             self._client.update_item(
                 TableName=self._table,
                 Key=items.marshal(_key(token_id)),
@@ -122,9 +120,6 @@ class Tokens:
                 ConditionExpression="attribute_exists(digest)",
                 ExpressionAttributeValues=items.marshal({":now": int(now.timestamp())}),
             )
-        except ClientError as error:
-            if error_code(error) != "ConditionalCheckFailedException":  # revoked since it was found
-                raise
 
 
 def _key(token_id: str) -> dict[str, str]:
