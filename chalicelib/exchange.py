@@ -96,7 +96,8 @@ class Exchange:
                 return self._connection(address, port)
             except OSError as failure:
                 failures.append(failure)
-        raise failures[-1]
+        # Who has no IPv6 fails there at once; the host hangs all the same.
+        raise next((failure for failure in failures if isinstance(failure, TimeoutError)), failures[0])
 
     def _connection(self, address: Address, port: int) -> socket.socket:
         line = socket.socket(socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6)

@@ -26,6 +26,7 @@ from tests.receivers import (
     dripping,
     pouring,
     receiver,
+    refusing,
     saying,
     silent,
     unanswering,
@@ -38,6 +39,7 @@ TLS_RECORD = b"\x16\3\3\x40\0"  # the start of one of 16 kB, as handshakes come 
 LONG_AGO, RECENTLY = datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 2, 1, tzinfo=UTC)
 LATER, MUCH_LATER = datetime(2100, 1, 1, tzinfo=UTC), datetime(2100, 2, 1, tzinfo=UTC)
 THERE = [IPv4Address("127.0.0.1")]
+NOWHERE = IPv4Address("255.255.255.255")  # of no host, so that a connection fails at once
 STRANGER = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
 SOON = Limits(total=0.2)
 
@@ -292,11 +294,17 @@ def test_a_host_has_four_tries() -> None:
     assert served.connections == 0
 
 
-def test_of_several_failures_the_last_one_counts() -> None:
-    with unanswering() as url, pytest.raises(ConnectionRefusedError):
-        exchange(Limits(connect=0.05)).send(
-            REQUEST, target(urlsplit(url).port or 0), [IPv4Address("127.0.0.1"), IPv4Address("127.0.0.2")]
-        )
+@pytest.mark.parametrize("order", [1, -1], ids=["before the other", "after it"])
+def test_of_several_failures_a_time_out_counts(order: int) -> None:
+    addresses = [IPv4Address("127.0.0.1"), NOWHERE][::order]
+
+    with unanswering() as url, pytest.raises(TimeoutError):
+        exchange(Limits(connect=0.05)).send(REQUEST, target(urlsplit(url).port or 0), addresses)
+
+
+def test_else_the_first_one_counts() -> None:
+    with refusing() as url, pytest.raises(ConnectionRefusedError):
+        exchange().send(REQUEST, target(urlsplit(url).port or 0), [*THERE, NOWHERE])
 
 
 def test_who_has_connected_is_the_only_one_to_get_the_request() -> None:
