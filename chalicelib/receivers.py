@@ -62,11 +62,8 @@ class Receivers:
 
     def timed_out(self, standing: Standing, now: datetime) -> None:
         values = {":until": (now + standing.pause).timestamp(), ":end": _end(now, MEMORY), ":one": 1}
-        update = {
-            "UpdateExpression": "SET paused_until = :until, expires_at = :end ADD timeouts :one",
-            "ExpressionAttributeValues": items.marshal(values),
-        }
-        self._update(_host(standing.host), update)
+        if not self._count_one(standing.host, values, now):
+            self._begin_anew(standing.host, values)
 
     def answered(self, standing: Standing) -> None:
         """Whatever it was: the next time-out is the first of a row."""
@@ -88,6 +85,22 @@ class Receivers:
         with translated(DYNAMODB):
             self._client.delete_item(TableName=self._table, Key=items.marshal(_url(url)))
 
+    def _count_one(self, host: str, values: items.Row, now: datetime) -> bool:
+        """False if what stands there is to be forgotten."""
+        update = {
+            "UpdateExpression": "SET paused_until = :until, expires_at = :end ADD timeouts :one",
+            "ConditionExpression": "attribute_not_exists(expires_at) OR expires_at > :now",
+            "ExpressionAttributeValues": items.marshal({**values, ":now": int(now.timestamp())}),
+        }
+        return is_done(lambda: self._update(_host(host), update))
+
+    def _begin_anew(self, host: str, values: items.Row) -> None:
+        update = {
+            "UpdateExpression": "SET paused_until = :until, expires_at = :end, timeouts = :one",
+            "ExpressionAttributeValues": items.marshal(values),
+        }
+        self._update(_host(host), update)
+
     def _take_turn(self, standing: Standing, now: datetime) -> bool:
         update = {
             "UpdateExpression": "SET paused_until = :until",
@@ -100,7 +113,10 @@ class Receivers:
 
     def _row(self, key: items.Row) -> items.Row | None:
         with translated(DYNAMODB):
-            item = self._client.get_item(TableName=self._table, Key=items.marshal(key)).get("Item")
+            # Consistent: who forgets a URL to send to it again may be followed at once by who sends.
+            item = self._client.get_item(
+                TableName=self._table, Key=items.marshal(key), ConsistentRead=True
+            ).get("Item")
         return items.unmarshal(item) if item else None
 
     def _update(self, key: items.Row, update: Any) -> None:

@@ -114,6 +114,24 @@ def test_time_outs_are_forgotten_after_a_day(
     assert row["expires_at"] == int((NOW + MEMORY).timestamp())
 
 
+def test_what_is_forgotten_does_not_come_back_with_the_next_time_out(receivers: Receivers) -> None:
+    time_out(receivers, TIMEOUTS)
+    later = NOW + MEMORY
+    time_out(receivers, 1, later)
+
+    assert receivers.standing(HOST, later) == Standing(HOST, 1, (later + PAUSE).timestamp())
+
+
+def test_a_time_out_counts_whoever_else_noted_one_meanwhile(receivers: Receivers) -> None:
+    time_out(receivers, TIMEOUTS)
+    later = NOW + MEMORY
+    read = [receivers.standing(HOST, later) for _ in range(TIMEOUTS)]
+    for standing in read:
+        receivers.timed_out(standing, later)
+
+    assert receivers.standing(HOST, later).timeouts == TIMEOUTS
+
+
 def test_a_url_that_is_gone_is_remembered_until_it_is_forgotten(receivers: Receivers) -> None:
     receivers.note_gone(URL, NOW)
     noted = [receivers.is_gone(url, NOW) for url in (URL, "https://example.com/hook")]
@@ -121,6 +139,17 @@ def test_a_url_that_is_gone_is_remembered_until_it_is_forgotten(receivers: Recei
 
     assert noted == [True, False]
     assert not receivers.is_gone(URL, NOW)
+
+
+def test_a_url_that_was_just_forgotten_is_not_taken_for_gone(
+    receivers: Receivers, client: "DynamoDBClient"
+) -> None:
+    sent = faults.plan(client.meta.events, "dynamodb.GetItem")
+
+    receivers.is_gone(URL, NOW)
+
+    [request] = sent
+    assert b'"ConsistentRead": true' in request.body  # type: ignore[operator]
 
 
 def test_a_url_that_is_gone_is_asked_again_after_a_month(receivers: Receivers) -> None:

@@ -105,12 +105,12 @@ class StandInDynamoDB:
         self.world.sleep(CALL)
         self.rows.pop(_name(Key), None)
 
-    def update_item(self, Key: Any, ExpressionAttributeValues: Any, **more: Any) -> None:  # noqa: N803
-        """Either of Receivers' two updates."""
+    def update_item(self, Key: Any, ExpressionAttributeValues: Any, **_: Any) -> None:  # noqa: N803
+        """Any of Receivers' updates, of which none here comes to a row that has expired."""
         self.world.sleep(CALL)
         values = unmarshal(ExpressionAttributeValues)
         row = self.rows.setdefault(_name(Key), {"timeouts": 0})
-        if "ConditionExpression" in more and row.get("paused_until") != values[":read"]:
+        if ":read" in values and row.get("paused_until") != values[":read"]:
             raise ClientError(REFUSED, "UpdateItem")
         row["paused_until"] = values[":until"]
         if ":one" in values:
