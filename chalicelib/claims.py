@@ -124,7 +124,8 @@ class Claims:
     def exhaust(self, found: StoredObject, run: str, row: Claim, partial: Partial, now: datetime) -> None:
         """Says that the picture got no answer, where it has none; what the next try must know stays.
 
-        The row is as it was before we claimed it, and is left alone if it is another run's by now.
+        The row is as it was before we claimed it. One that is another run's by now stays as it is, and so
+        does what we have committed without hearing of it.
         """
         if row.labelled == found.version:
             self.leave(found.key, run, row, partial, now, Status.LABELLED, is_suspect=True)
@@ -136,7 +137,8 @@ class Claims:
             "expires_at": None,
             **rows.partial_fields(partial),
         }
-        update = {"Update": self._update(found.key, change, {"run": run})}
+        ours: Expected = {"run": run, "committed_run": row.committed_run}
+        update = {"Update": self._update(found.key, change, ours)}
         self._transact([update, *self._deletions(found.key, row.label_keys)])
 
     def seclude(

@@ -244,6 +244,19 @@ def test_a_release_after_a_commit_that_nobody_heard_of_leaves_it_as_it_is(bench:
     assert bench.store.image(KEY, NOW) == IMAGE
 
 
+def test_a_last_try_that_committed_without_hearing_of_it_has_not_failed(bench: Bench) -> None:
+    bench.claim(FOUND, "r1")
+    bench.plan(TRANSACT, faults.lose_answer)
+    with pytest.raises(ServiceFailed):
+        bench.claims.commit(FOUND, "r1", ANSWER, UNCLAIMED, NOW)
+
+    bench.claims.exhaust(FOUND, "r1", UNCLAIMED, Partial("v1", "today's", FINDINGS), NOW)
+
+    assert bench.row(KEY) == Claim("r1", "r1", "v1", 0, ("car", "wheel"), labelled="v1")
+    assert bench.store.image(KEY, NOW) == IMAGE
+    assert set(bench.rows()) == {"image", "label#car", "label#wheel"}
+
+
 def test_the_largest_answer_has_room_beside_it_for_another(bench: Bench) -> None:
     answer = largest_answer()
     before = bench.label(FOUND, answer)
