@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -44,6 +44,7 @@ TRAFFIC = {
     ),
 }
 RUNS, CALM_RUNS, HISTORIES = 3000, 300, 3000
+LIVES_OF_A_PROCESS = 150
 stages: list[Stage] = []  # of this process
 until_the_end = ExitStack()
 
@@ -60,12 +61,16 @@ def enter() -> None:
 def run(seed: int, *, is_calm: bool) -> Record:
     record = examined(stages[0], seed, is_calm=is_calm)
     gc.collect()
+    gc.freeze()  # what is left of a life, some megabytes, is not looked through again
     return record
 
 
-def records(seeds: Iterable[int], processes: int, *, is_calm: bool) -> Iterator[Record]:
-    with ProcessPoolExecutor(processes, initializer=enter) as pool:
-        yield from pool.map(partial(run, is_calm=is_calm), seeds, chunksize=5)
+def records(seeds: Sequence[int], processes: int, *, is_calm: bool) -> Iterator[Record]:
+    """Of lives in processes that end before what is left of lives fills the memory."""
+    most = LIVES_OF_A_PROCESS * processes
+    for first in range(0, len(seeds), most):
+        with ProcessPoolExecutor(processes, initializer=enter) as pool:
+            yield from pool.map(partial(run, is_calm=is_calm), seeds[first : first + most], chunksize=5)
 
 
 def storm_table(aftermaths: Mapping[str, Aftermath]) -> Table:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from chalicelib.errors import Retryable
 from tests.crash_points import Crash
-from tests.reliability.stage import Stage
+from tests.reliability.stage import NO_PICTURE, Stage
 
 KEYS = [f"{number:02} a+b.png" for number in range(15)]
 SECRET_KEYS = [f"{number:02} flagged.png" for number in range(5)]  # whose pictures moderation may flag
@@ -144,6 +144,12 @@ class Life:
         self.stage.work()
 
     def _upload(self, key: str) -> None:
+        if self.dice.random() < 0.1:
+            self.upload_no_picture(key)
+        else:
+            self._upload_a_picture(key)
+
+    def _upload_a_picture(self, key: str) -> None:
         is_flagged = key in SECRET_KEYS and self.dice.random() < 0.7
         is_known = self.choices.reuses and self.uploads > 0 and self.dice.random() < 0.4
         self.upload(key, self.dice.randint(1, self.uploads) if is_known else 0, is_flagged=is_flagged)
@@ -154,6 +160,10 @@ class Life:
         labels = ["Always", f"Put{like or self.uploads}", *(["Violence"] if is_flagged else [])]
         self.stage.upload(key, *labels)
         self.wanted[key] = Wanted(tuple(sorted(labels)), "quarantined" if is_flagged else "labelled")
+
+    def upload_no_picture(self, key: str) -> None:
+        self.stage.upload_no_picture(key)
+        self.wanted[key] = Wanted(status=NO_PICTURE)
 
     def _overwrite(self) -> None:
         self._upload(self.dice.choice(KEYS))
@@ -326,7 +336,7 @@ def _lost(life: Life) -> dict[str, Any]:
     said, expected, dead = life.stage.said(), _expected(life), life.stage.dead_keys
     return {
         key: (said[key], expected[key]) for key in expected if said[key] != expected[key] and key not in dead
-    } | _out_of_sight(life)
+    } | {**_out_of_sight(life), **_left_behind(life), **_unfulfilled(life)}
 
 
 def _expected(life: Life) -> dict[str, Any]:
@@ -335,9 +345,9 @@ def _expected(life: Life) -> dict[str, Any]:
         wanted = life.wanted.get(key)
         if wanted and wanted.status == "quarantined":
             expected[key] = (None, "quarantined", [], [])
-        elif wanted and wanted.status:
+        elif wanted and wanted.status == "labelled":
             expected[key] = life.stage.expected_of(key, list(wanted.labels))
-        elif wanted:
+        elif wanted and not wanted.status:
             expected[key] = (None, None, [], [])
     return expected
 
@@ -349,6 +359,17 @@ def _out_of_sight(life: Life) -> dict[str, Any]:
     return {} if kept == ought or life.stage.dead_keys else {"out of sight": (kept, ought)}
 
 
+def _left_behind(life: Life) -> dict[str, Any]:
+    """What was put away is nowhere else, and be it behind a delete marker."""
+    left = {each for each in life.stage.left_behind() if each[0] not in life.stage.dead_keys}
+    return {"left behind": left} if left else {}
+
+
+def _unfulfilled(life: Life) -> dict[str, Any]:
+    unfulfilled = life.stage.wanted_anew() - life.stage.dead_keys
+    return {"wanted anew": unfulfilled} if unfulfilled else {}
+
+
 def _astray(stage: Stage) -> dict[str, Any]:
     there, ought = stage.index()
     unlike = {} if there == ought else {"index": (there, ought)}
@@ -356,11 +377,16 @@ def _astray(stage: Stage) -> dict[str, Any]:
 
 
 def _wasteful(life: Life) -> dict[Any, int]:
-    """Whoever dies, or cannot write down what he was told, has somebody ask again about that picture."""
+    """Whoever dies, or cannot write down what he was told, has somebody ask again about that picture.
+
+    Nobody asks about what is none.
+    """
     wasted = life.stage.troubles.wasted + life.wishes
-    calls = life.stage.rekognition.calls.items()
+    noted = life.stage.noted
     return {
-        (what, key, version): times for (what, key, version), times in calls if times > 1 + wasted[str(key)]
+        (what, key, version): times
+        for (what, key, version), times in life.stage.rekognition.calls.items()
+        if noted.get((str(key), str(version)), []) is None or times > 1 + wasted[str(key)]
     }
 
 

@@ -29,7 +29,7 @@ from chalicelib.exchange import Exchange
 from chalicelib.items import unmarshal
 from chalicelib.notifications import keys_of
 from chalicelib.queue import queue_name
-from chalicelib.rows import read_image
+from chalicelib.rows import read_claim, read_image
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.slow_path import SlowPath
@@ -53,6 +53,7 @@ from tests.reliability.troubles import Troubles
 from tests.scripted_rekognition import ScriptedRekognition
 from tests.search_index import Index, expected, indexed, rows_of
 
+NO_PICTURE = "failed unsupported_format"
 PAUSE = 0.2  # seconds that whoever backs off waits, since chance would not repeat
 NAME = "reliable"
 DETECTORS = ("labels", "moderation")
@@ -137,7 +138,8 @@ class Stage:
     endpoint: Endpoint
     session: boto3.Session
     outputs: Mapping[str, str]
-    noted: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # by key and version
+    # By key and version, its labels; None of what is no picture.
+    noted: dict[tuple[str, str], list[str] | None] = field(default_factory=dict)
     given_up: list[FailedEvent] = field(default_factory=list)
     stuck: list[FailedEvent] = field(default_factory=list)  # given up too, and nobody makes up for it
     days: dict[date, set[tuple[str, str]]] = field(default_factory=dict)  # versions first asked about on each
@@ -191,9 +193,15 @@ class Stage:
         )
 
     def upload(self, key: str, *labels: str) -> str:
-        body = picture(*(f"{label} 90" for label in labels))
-        version: str = self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)["VersionId"]
+        version = self._put(key, picture(*(f"{label} 90" for label in labels)))
         self.noted[key, version] = sorted(labels)
+        return version
+
+    def upload_no_picture(self, key: str) -> None:
+        self.noted[key, self._put(key, b"Dear diary")] = None
+
+    def _put(self, key: str, body: bytes) -> str:
+        version: str = self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)["VersionId"]
         return version
 
     def delete(self, key: str) -> str:
@@ -266,7 +274,7 @@ class Stage:
         return self.services.settings.images_bucket
 
     def said(self) -> dict[str, Any]:
-        """By key: version, status and labels of its image row, and the names that its label rows carry."""
+        """By key: version, status, reason and labels of its image row, and the names in its label rows."""
         rows = self._rows()
         images = {row["source_file"]: row for row in rows if row["entry"] == "image"}
         named: dict[str, list[str]] = {}
@@ -290,6 +298,8 @@ class Stage:
         if version is None:
             return None, None, [], []
         labels = self.noted.get((key, version), [])
+        if labels is None:
+            return version, NO_PICTURE, [], []
         return version, "labelled", labels, labels
 
     def _current(self) -> dict[str, str | None]:
@@ -300,13 +310,9 @@ class Stage:
 
     def news(self) -> set[str]:
         """The ids of all final answers that the table's stream has told of."""
-        changes = (
-            each.record["dynamodb"] for each in self._table(self._usual.images_table).stream_shard.items
-        )
-        pairs = [(_row(change.get("OldImage")), _row(change.get("NewImage"))) for change in changes]
         return {
             event_id(after["source_file"], after["committed_run"])
-            for before, after in pairs
+            for before, after in self._changes()
             if after.get("entry") == "image"
             and after["status"] in TYPES
             and "committed_run" in after
@@ -316,6 +322,29 @@ class Stage:
     def out_of_sight(self) -> int:
         """How many pictures are in quarantine."""
         return len(self._bucket(self.services.settings.quarantine_bucket).keys)
+
+    def left_behind(self) -> set[tuple[str, str]]:
+        """Versions that some row said were to go to quarantine, and that are in the images bucket still."""
+        named = {
+            (after["source_file"], after["secluded"]["version_id"])
+            for _, after in self._changes()
+            if "secluded" in after
+        }
+        versions = self._bucket(self.bucket).keys
+        return {
+            each for each in named if each[1] in {kept.version_id for kept in versions.getlist(each[0], [])}
+        }
+
+    def wanted_anew(self) -> set[str]:
+        """The keys that somebody wants labelled again, and that nobody has."""
+        rows = (row for row in self._rows() if row["entry"] == "image")
+        return {row["source_file"] for row in rows if read_claim(row).is_wanted_anew}
+
+    def _changes(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """All that the images table's stream has told: each row before and after."""
+        shard = self._table(self._usual.images_table).stream_shard
+        changes = (each.record["dynamodb"] for each in shard.items)
+        return [(_row(change.get("OldImage")), _row(change.get("NewImage"))) for change in changes]
 
     def _note_day(self, _: str) -> None:
         place = self.rekognition.requests[-1][1]["Image"]["S3Object"]
@@ -400,7 +429,8 @@ def _image(row: Mapping[str, Any] | None) -> tuple[Any, ...]:
         return None, None, []
     if row["status"] == "quarantined":
         return None, "quarantined", sorted(label["name"] for label in row.get("labels", []))
-    return row.get("version_id"), row["status"], sorted(label["name"] for label in row.get("labels", []))
+    status = f"{row['status']} {row.get('reason', '')}".rstrip()
+    return row.get("version_id"), status, sorted(label["name"] for label in row.get("labels", []))
 
 
 def _row(item: Any) -> dict[str, Any]:

@@ -47,6 +47,10 @@ class Machine(RuleBasedStateMachine):
     def upload_a_secret(self, key: str, is_flagged: bool) -> None:
         self.life.upload(key, is_flagged=is_flagged)
 
+    @rule(key=st.one_of(keys, secret_keys))
+    def upload_no_picture(self, key: str) -> None:
+        self.life.upload_no_picture(key)
+
     @rule(key=keys)
     def delete(self, key: str) -> None:
         self.stage.delete(key)

@@ -141,7 +141,7 @@ def test_a_picture_that_functions_die_of_is_not_paid_for_for_ever(
 
     assert set(most.values()) <= set(range(2, MOST + 4))
     assert stage.rekognition.calls == most
-    assert stage.said()[PICTURE][1] == "failed"
+    assert stage.said()[PICTURE][1] == "failed exhausted"
     assert stage.dead_keys == {PICTURE}
 
 
