@@ -17,6 +17,7 @@ Resolve = Callable[[str, int, int, int], Found]  # host, port, family and type, 
 
 MAX_URL = 2048
 PORTS = (443, 8443)
+MAX_PORT = 65_535
 DEFAULT_PORTS = {"https": 443, "http": 80}
 LOCALHOST = "localhost"
 RESOLVE_SECONDS = 3.0
@@ -118,6 +119,8 @@ class CallbackRules:
             raise CallbackRefused("The host is not one of those that this service may call")
         if not self.loopback:
             _refuse_unusual(target)
+        if target.port > MAX_PORT:
+            raise CallbackRefused("The port must be 65535 or less")
         if literal:
             self._refuse_blocked(target, [literal])
         return target

@@ -433,6 +433,15 @@ def test_a_laptop_is_reached_at_any_port(
     assert rules.addresses(target) == addresses
 
 
+@pytest.mark.parametrize(
+    "host", ["http://127.0.0.1", "http://[::1]", "http://localhost", "https://example.com"]
+)
+def test_a_laptop_has_65535_ports(host: str) -> None:
+    assert LAPTOP.parse(f"{host}:65535/").port == 65_535
+    assert reason_for(f"{host}:65536/", LAPTOP) == "The port must be 65535 or less"
+    assert reason_for(f"{host}:0/", LAPTOP) == FORM
+
+
 def test_on_a_laptop_http_has_its_own_port() -> None:
     target = LAPTOP.parse("http://127.0.0.1/")
 
