@@ -93,10 +93,12 @@ class Dispatching:
 
 
 def _is_news(before: items.Row, after: items.Row) -> bool:
-    """Whether an image's row has come to a final answer; the stream tells of all that is written."""
-    what = ("committed_run", "status")
+    """Whether an image's row has come to a final answer; the stream tells of all that is written.
+
+    The status alone is none: it goes back to the answer of before when there is to be no new one.
+    """
     is_final = after["entry"] == rows.IMAGE and after["status"] in TYPES and "committed_run" in after
-    return is_final and [before.get(name) for name in what] != [after[name] for name in what]
+    return is_final and before.get("committed_run") != after["committed_run"]
 
 
 def _new_round() -> str:

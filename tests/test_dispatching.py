@@ -147,7 +147,7 @@ def test_a_picture_that_failed_is_announced_with_the_reason(
     [
         pytest.param({}, {"status": Status.QUARANTINING}, [], id="before it is final"),
         pytest.param(
-            {"status": Status.QUARANTINING},
+            {"status": Status.QUARANTINING, "committed_run": "old"},
             {"status": Status.QUARANTINED},
             ["image.quarantined"],
             id="when it is final",
@@ -155,6 +155,7 @@ def test_a_picture_that_failed_is_announced_with_the_reason(
         pytest.param(
             {"status": Status.PROCESSING, "committed_run": "old"}, {}, ["image.labelled"], id="a commit"
         ),
+        pytest.param({"status": Status.PROCESSING}, {}, [], id="an old answer that stays"),
         pytest.param({}, {"fence": "a"}, [], id="something else in the row"),
         pytest.param({}, {"status": Status.PROCESSING}, [], id="a claim"),
         pytest.param({}, {"status": Status.REMOVED, "committed_run": "new"}, [], id="a removal"),
