@@ -88,6 +88,14 @@ class Inventory:
         return [each for each in found if each["State"] != "Deleting"]
 
     @property
+    def rules(self) -> list[str]:
+        """Those of EventBridge that Chalice has made: they bear the names of the functions that they call."""
+        ours = {f"{self.stage.prefix}-{handler}-event" for handler in self._handlers}
+        client = self.account.client("events")
+        found = _all(client, "list_rules", "Rules", NamePrefix=f"{self.stage.prefix}-")
+        return [rule["Name"] for rule in found if rule["Name"] in ours]
+
+    @property
     def roles(self) -> list[str]:
         """Those that Chalice has made: their one policy bears their own name."""
         list_policies = self.account.client("iam").list_role_policies
@@ -135,9 +143,12 @@ class Inventory:
         return {name: each["ARN"] for name, each in found.items() if each}
 
     def _role_names(self) -> set[str]:
-        handlers = {*SIZES, *self.stage.handlers}
         in_use = {function["Role"].rpartition("/")[2] for function in self.functions}
-        return {*map(self.stage.role_name, handlers), *filter(self.stage.owns, in_use)}
+        return {*map(self.stage.role_name, self._handlers), *filter(self.stage.owns, in_use)}
+
+    @property
+    def _handlers(self) -> set[str]:
+        return {*SIZES, *self.stage.handlers}
 
 
 def _all(client: Any, operation: str, key: str, **what: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from ops import configuration
 from ops.account import Account
 from ops.emptying import Bucket
-from ops.inventory import Inventory, unless_absent
+from ops.inventory import Found, Inventory, unless_absent
 from ops.listing import listing
 from ops.problems import Problem
 from ops.stack import Stack
@@ -26,6 +26,7 @@ _REQUESTS = {
     "function": ("lambda", "delete_function"),
     "log group": ("logs", "delete_log_group"),
     "role": ("iam", "delete_role"),
+    "rule": ("events", "delete_rule"),
     "secret": ("secretsmanager", "delete_secret"),
     "table": ("dynamodb", "delete_table"),
 }
@@ -97,6 +98,7 @@ class Removal:
         there = self.inventory
         yield from (("API", self.account.api_url(api["id"], self.stage.name)) for api in there.apis)
         yield from (("function", function["FunctionName"]) for function in there.functions)
+        yield from (("rule", name) for name in there.rules)
         yield from (("role", role) for role in there.roles)
         yield from (("log group", name) for name in there.log_groups)
 
@@ -155,12 +157,8 @@ class Removal:
 
     def _delete_by_name(self, roles: Sequence[str]) -> None:
         there = self.inventory
-        for bucket in there.buckets:
-            self._disconnect(bucket)
         functions = there.functions
-        for function in functions:
-            for mapping in there.mappings(function):
-                self._delete("event source", mapping["EventSourceArn"], UUID=mapping["UUID"])
+        self._delete_triggers(functions)
         for api in there.apis:
             self._delete("API", api["id"], restApiId=api["id"])
         for function in functions:
@@ -169,6 +167,16 @@ class Removal:
             self._delete_role(role)
         for group in there.log_groups:  # last: a function at work would make its own again
             self._delete("log group", group, logGroupName=group)
+
+    def _delete_triggers(self, functions: Sequence[Found]) -> None:
+        there = self.inventory
+        for bucket in there.buckets:
+            self._disconnect(bucket)
+        for function in functions:
+            for mapping in there.mappings(function):
+                self._delete("event source", mapping["EventSourceArn"], UUID=mapping["UUID"])
+        for rule in there.rules:
+            self._delete_rule(rule)
 
     def _delete_data(self) -> None:
         there = self.inventory
@@ -195,6 +203,13 @@ class Removal:
             notified["LambdaFunctionConfigurations"] = others
             client.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=notified)
             self.console.print(f"Deleted notifications of bucket {bucket}")
+
+    def _delete_rule(self, rule: str) -> None:
+        client = self.account.client("events")
+        listed = unless_absent(client.list_targets_by_rule, Rule=rule) or {"Targets": []}
+        if targets := [target["Id"] for target in listed["Targets"]]:
+            client.remove_targets(Rule=rule, Ids=targets)
+        self._delete("rule", rule, Name=rule)
 
     def _delete_role(self, role: str) -> None:
         client = self.account.client("iam")

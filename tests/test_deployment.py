@@ -447,6 +447,7 @@ def left_over(aws: Aws) -> list[str]:
         *aws.client("dynamodb").list_tables()["TableNames"],
         *aws.client("sqs").list_queues().get("QueueUrls", []),
         *(each["FunctionName"] for each in aws.client("lambda").list_functions()["Functions"]),
+        *(each["Name"] for each in aws.client("events").list_rules()["Rules"]),
         *(each["RoleName"] for each in aws.client("iam").list_roles()["Roles"]),
         *(each["logGroupName"] for each in aws.client("logs").describe_log_groups()["logGroups"]),
         *(each["TopicArn"] for each in aws.client("sns").list_topics()["Topics"]),

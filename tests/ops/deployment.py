@@ -84,6 +84,11 @@ class Deployment:
             Bucket=bucket, NotificationConfiguration={"LambdaFunctionConfigurations": functions}
         )
 
+    def schedule(self, handler: str, function_arn: str) -> None:
+        events, name = self.client("events"), f"{self.stage.prefix}-{handler}-event"
+        events.put_rule(Name=name, ScheduleExpression="rate(1 minute)")
+        events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": function_arn}])
+
     def event_source(self, function_arn: str, source_arn: str, **settings: Any) -> str:
         mapping = self.client("lambda").create_event_source_mapping(
             FunctionName=function_arn, EventSourceArn=source_arn, **settings

@@ -8,6 +8,8 @@ from ops.inventory import Inventory, Queue, unless_absent
 from ops.stage import API_HANDLER, Stage
 from tests.ops.deployment import Deployment
 
+KINDS = ("functions", "apis", "rules", "roles", "log_groups", "queues", "alarms", "buckets", "tables")
+
 
 @pytest.fixture
 def neighbour(stage: Stage, session: boto3.Session) -> Deployment:
@@ -16,10 +18,7 @@ def neighbour(stage: Stage, session: boto3.Session) -> Deployment:
 
 
 def test_of_a_stage_that_is_not_there_nothing_is_found(inventory: Inventory) -> None:
-    found = {
-        name: getattr(inventory, name)
-        for name in ("functions", "apis", "roles", "log_groups", "queues", "alarms", "buckets", "tables")
-    }
+    found = {name: getattr(inventory, name) for name in KINDS}
 
     assert found == {name: [] for name in found}
     assert inventory.secrets == {}
@@ -47,6 +46,16 @@ def test_apis_are_found_by_the_function_that_they_call(
     neighbour.api(theirs)
 
     assert {api["id"] for api in inventory.apis} == {deployed, half_made}
+
+
+def test_rules_are_those_that_chalice_made(
+    deployment: Deployment, neighbour: Deployment, inventory: Inventory, stage: Stage
+) -> None:
+    for each in (deployment, neighbour):
+        each.schedule("recover", each.function("recover"))
+    deployment.schedule("of-somebodys", "arn:aws:lambda:us-east-1:123456789012:function:somebodys")
+
+    assert inventory.rules == [f"{stage.prefix}-recover-event"]
 
 
 def test_roles_are_those_that_chalice_made(

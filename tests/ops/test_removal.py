@@ -37,7 +37,7 @@ def destroy(stage: Stage, *, delete_data: bool = False) -> list[str]:
 
 def left(inventory: Inventory) -> dict[str, Any]:
     """All of the stage that is on AWS, its data apart."""
-    kinds = ("functions", "apis", "roles", "log_groups", "queues", "alarms")
+    kinds = ("functions", "apis", "rules", "roles", "log_groups", "queues", "alarms")
     return {kind: found for kind in kinds if (found := getattr(inventory, kind))}
 
 
@@ -49,6 +49,7 @@ def deploy(deployment: Deployment, stack: Stack) -> str:
     """Everything of a stage, but for what Chalice and `resources` note; the name of its bucket."""
     bucket = stack.outputs["ImagesBucket"]
     api, labeller = deployment.function(API_HANDLER), deployment.function(LABELLER)
+    deployment.schedule("recover", deployment.function("recover"))
     deployment.api(api)
     deployment.notification(bucket, labeller)
     deployment.event_source(labeller, stack.outputs["LabellingQueueArn"])
@@ -106,14 +107,18 @@ def test_the_plan_says_what_goes_and_what_stays(
     said = destroy(stage)
 
     goes, stays = rows(said, "goes"), rows(said, "stays")
-    assert goes[:9] == [
+    assert goes[:13] == [
         ["API", f"https://{api['id']}.execute-api.us-east-1.amazonaws.com/{stage.name}/"],
         ["function", stage.prefix],
         ["function", f"{stage.prefix}-{LABELLER}"],
+        ["function", f"{stage.prefix}-recover"],
+        ["rule", f"{stage.prefix}-recover-event"],
         ["role", f"{stage.prefix}-api_handler"],
         ["role", f"{stage.prefix}-{LABELLER}"],
+        ["role", f"{stage.prefix}-recover"],
         ["log", f"group      /aws/lambda/{stage.prefix}"],
         ["log", f"group      /aws/lambda/{stage.prefix}-{LABELLER}"],
+        ["log", f"group      /aws/lambda/{stage.prefix}-recover"],
         ["stack", f"{stage.stack_name}, CREATE_COMPLETE"],
         ["queue", f"{stage.prefix}-callbacks, 0 messages"],
     ]
