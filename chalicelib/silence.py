@@ -1,7 +1,7 @@
 """How long AWS is waited for in vain: so many attempts in all, whichever calls they are made for.
 
-Each call may try twice. If the first attempt of each came to nothing, a request of several calls would have
-its answer after several time-outs, and within its own bounds each of them.
+Each call may try twice. If the first attempt of each came to nothing, or was put off, a request of several
+calls would have its answer after several time-outs or pauses, and within its own bounds each of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib.aws_errors import UNANSWERED
-from chalicelib.errors import ServiceFailed
+from chalicelib.aws_errors import DYNAMODB, EVERY_SERVICE, UNANSWERED
+from chalicelib.errors import ServiceFailed, Throttled
+
+PUT_OFF = {code for code, failure in {**EVERY_SERVICE, **DYNAMODB}.items() if failure is Throttled}
 
 
 @dataclass
@@ -30,7 +32,7 @@ _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 @contextmanager
 def at_most(attempts: int) -> Iterator[None]:
-    """The last of so many attempts in vain ends its call, and fails any later one: with ServiceFailed."""
+    """The last of so many attempts in vain ends its call; any later one fails with ServiceFailed."""
     before = _patience.set(Patience(attempts))
     try:
         yield
@@ -56,10 +58,21 @@ def _refuse(**_: Any) -> None:
         raise ServiceFailed(f"no attempt more, after so many in vain: {patience.in_vain[-1]}")
 
 
-def _count(exception: Exception | None, **_: Any) -> None:
+def _count(exception: Exception | None, parsed_response: Any, **_: Any) -> None:
     patience = _patience.get()
-    if patience is None or not isinstance(exception, UNANSWERED):
+    failure = exception if isinstance(exception, UNANSWERED) else _refusal(parsed_response or {})
+    if patience is None or failure is None:
         return
-    patience.in_vain.append(exception)
+    patience.in_vain.append(failure)
     if patience.is_over:
-        raise exception
+        raise failure
+
+
+def _refusal(answer: Any) -> Exception | None:
+    """What the SDK would pause for, and then ask again."""
+    error = answer.get("Error", {})
+    told = f"{error.get('Code')}: {error.get('Message')}"
+    if error.get("Code") in PUT_OFF:
+        return Throttled(told)
+    status: int = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return ServiceFailed(told) if status >= 500 else None

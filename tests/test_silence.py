@@ -22,6 +22,7 @@ from chalicelib.settings import Settings
 from chalicelib.silence import at_most
 from chalicelib.tokens import Scope
 from tests.api_client import Answer, ApiClient
+from tests.faults import json_error, xml_error
 from tests.interception import sdk_waiting_by
 from tests.lambda_events import context
 from tests.permissions import policies_of
@@ -129,6 +130,10 @@ class Silence:
     def wait(self, _: float) -> None:
         self.seconds += LONGEST_PAUSE
 
+    def refuse(self, session: Any, request: AWSPreparedRequest) -> Any:
+        self.seconds += session._timeout.connect_timeout + session._timeout.read_timeout
+        raise ReadTimeoutError(endpoint_url=request.url)
+
     @contextmanager
     def fallen(self) -> Iterator[None]:
         send = URLLib3Session.send
@@ -137,12 +142,21 @@ class Silence:
             self._sent += 1
             if self._sent <= self.after or (self.but_for_repeats and is_repeated(request)):
                 return send(session, request)
-            self.seconds += session._timeout.connect_timeout + session._timeout.read_timeout
-            raise ReadTimeoutError(endpoint_url=request.url)
+            return self.refuse(session, request)
 
         with pytest.MonkeyPatch.context() as patch, sdk_waiting_by(self.wait):
             patch.setattr(URLLib3Session, "send", sent)
             yield
+
+
+@dataclass
+class Storm(Silence):
+    """Puts them off instead."""
+
+    def refuse(self, _: Any, request: AWSPreparedRequest) -> Any:
+        is_json = "X-Amz-Target" in request.headers
+        throttled = json_error(400, "ThrottlingException") if is_json else xml_error(503, "SlowDown")
+        return throttled(request)
 
 
 def is_repeated(request: AWSPreparedRequest) -> bool:
@@ -220,7 +234,9 @@ def test_whatever_is_silent_from_whichever_call_on_a_request_ends_within_five_se
     PREPARED,
     ids=[f"{method} {path}" for method, path, _, _ in PREPARED],
 )
-def test_when_every_first_attempt_is_silent_a_request_ends_within_five_seconds(
+@pytest.mark.parametrize("trouble", [Silence, Storm])
+def test_when_every_first_attempt_comes_to_nothing_a_request_ends_within_five_seconds(
+    trouble: type[Silence],
     method: str,
     path: str,
     body: bytes,
@@ -230,7 +246,7 @@ def test_when_every_first_attempt_is_silent_a_request_ends_within_five_seconds(
 ) -> None:
     policies_of(services.settings.stage)  # which are read once
     prepare(services)
-    silence = Silence(0, but_for_repeats=True)
+    silence = trouble(0, but_for_repeats=True)
 
     with silence.fallen():
         answer = ask(api, method, path, body)
@@ -238,6 +254,19 @@ def test_when_every_first_attempt_is_silent_a_request_ends_within_five_seconds(
     assert 0 < silence.seconds < 5
     assert (answer.status, answer.body) == (503, unavailable()) or answer.status < 300
     assert ask(api, method, path, body).status < 500
+
+
+def test_many_lists_that_are_put_off_are_waited_for_as_long_as_one(
+    api: ApiClient, services: Services
+) -> None:
+    storm = Storm(0, but_for_repeats=True)
+
+    with storm.fallen():
+        answer = api.get("images")
+
+    assert (answer.status, answer.body) == (503, unavailable())
+    # One for the token, and one for the first list; that the second is put off too ends it.
+    assert storm.seconds == 2 * LONGEST_PAUSE
 
 
 def test_when_every_first_attempt_is_silent_a_token_is_checked_within_five_seconds(
