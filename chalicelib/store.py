@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import items, rows
@@ -15,6 +15,9 @@ from chalicelib.model import Image, Status, Summary, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# An upload: its URL is good for a quarter of an hour at most, and a slow one may end an hour after.
+EXPECTED_FOR = timedelta(minutes=75)
 
 RECORDED = ("source_file", "status", "etag", "uploaded_at")
 
@@ -88,7 +91,7 @@ class Store:
         self, statuses: Sequence[Status], after: Position, page_size: int, now: datetime
     ) -> Iterator[Listed]:
         """The images of these statuses, last changed first, read as they are asked for."""
-        lists = [self._of_status(status, after, page_size) for status in statuses]
+        lists = [self._of_status(status, after, page_size, now) for status in statuses]
         for row in merge(*lists, key=lambda row: str(row["updated_at"]), reverse=True):
             if not items.is_expired(row, now):
                 yield Listed((row["updated_at"],), self._summary(row))
@@ -126,10 +129,17 @@ class Store:
         page = islice(self._query("by_status", condition, values, None, most, is_descending=False), most)
         return [Standing(row["source_file"], row["updated_at"]) for row in page]
 
-    def _of_status(self, status: Status, after: Position, page_size: int) -> Iterator[items.Row]:
+    def _of_status(
+        self, status: Status, after: Position, page_size: int, now: datetime
+    ) -> Iterator[items.Row]:
         values = {":key": rows.status_index_key(status), ":before": after[0] if after else "~"}
         condition = "status_key = :key AND updated_at < :before"
-        return self._query("by_status", condition, values, None, page_size)
+        found = self._query("by_status", condition, values, None, page_size)
+        if status is not Status.AWAITING_UPLOAD:
+            return found
+        # DynamoDB may leave uploads that nobody made for two days, and there may be any number of them.
+        oldest = items.index_time(now - EXPECTED_FOR)
+        return takewhile(lambda row: row["updated_at"] >= oldest, found)
 
     def _query(
         self,

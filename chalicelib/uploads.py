@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from chalicelib.bucket import Bucket, PresignedUpload
 from chalicelib.callback_url import CallbackRules
 from chalicelib.model import Upload
-from chalicelib.store import Store
+from chalicelib.store import EXPECTED_FOR, Store
 
 MAX_NAME = 100  # characters of the client's file name that are kept
-GRACE = timedelta(hours=1)  # a slow upload may end after its URL has expired
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Uploads:
         expires_at = now + timedelta(seconds=self.url_seconds)
         key = new_key(filename)
         presigned = self.bucket.presign_upload(key, upload, self.url_seconds)
-        self.store.expect_upload(key, upload, expires_at + GRACE, now)
+        self.store.expect_upload(key, upload, now + EXPECTED_FOR, now)
         return ExpectedUpload(key, presigned, expires_at)
 
 

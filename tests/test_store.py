@@ -310,6 +310,16 @@ def test_an_expired_upload_is_not_listed(bench: Bench) -> None:
     assert names(bench.store.newest([Status.AWAITING_UPLOAD], (), 20, NOW)) == ["expected.png"]
 
 
+def test_a_list_reads_one_page_of_uploads_that_nobody_made(bench: Bench) -> None:
+    for n in range(12):
+        bench.store.expect_upload(f"{n}.png", Upload(), NOW - timedelta(hours=1), NOW - timedelta(hours=3))
+    bench.store.expect_upload("expected.png", Upload(), LATER, NOW - timedelta(minutes=70))
+    sent = bench.plan("dynamodb.Query")
+
+    assert names(bench.store.newest([Status.AWAITING_UPLOAD], (), 2, NOW)) == ["expected.png"]
+    assert len(sent) == 1
+
+
 def test_many_expired_uploads_hide_no_later_page(bench: Bench) -> None:
     for n in range(5):
         bench.store.expect_upload(f"{n}.png", Upload(), NOW, NOW)

@@ -12,6 +12,7 @@ from chalicelib.callback_url import CallbackRules
 from chalicelib.errors import ServiceFailed
 from chalicelib.model import Image, Status, Upload
 from chalicelib.services import Services
+from chalicelib.store import EXPECTED_FOR
 from chalicelib.uploads import Uploads, new_key
 from tests import faults
 from tests.catalogue import Catalogue
@@ -52,10 +53,10 @@ def test_an_upload_that_never_comes_leaves_nothing(
 ) -> None:
     key = uploads.expect(None, Upload()).source_file
 
-    an_hour_later = NOW + timedelta(seconds=300, hours=1)
-    assert catalogue.rows(key)["image"]["expires_at"] == an_hour_later.timestamp()
-    assert services.store.image(key, an_hour_later - timedelta(seconds=1)) is not None
-    assert services.store.image(key, an_hour_later) is None
+    end = NOW + EXPECTED_FOR
+    assert catalogue.rows(key)["image"]["expires_at"] == end.timestamp()
+    assert services.store.image(key, end - timedelta(seconds=1)) is not None
+    assert services.store.image(key, end) is None
 
 
 def test_what_was_expected_can_be_uploaded(uploads: Uploads, services: Services) -> None:
