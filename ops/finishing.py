@@ -21,6 +21,7 @@ _GONE = ("NotFoundException", "ResourceNotFoundException")
 
 def finish(stage: Stage, console: Console) -> None:
     account = Account()
+    stage.check_home(account)
     outputs = _outputs(stage, account)
     api = _api(stage)
     try:

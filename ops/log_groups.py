@@ -4,6 +4,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from chalice.config import Config
+
 from ops.stage import API_HANDLER, Stage
 
 
@@ -14,7 +16,8 @@ class LogGroups:
 
     def finish(self) -> list[str]:
         """Sets what differs, and says what that was."""
-        days = self.stage.config().get("log_retention_in_days")
+        config = Config(self.stage.name, API_HANDLER, config_from_disk=self.stage.document())
+        days = config.log_retention_in_days
         name = f"/aws/lambda/{self.stage.function_name(API_HANDLER)}"
         if days is None or self._retention(name) == days:
             return []

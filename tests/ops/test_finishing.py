@@ -16,7 +16,7 @@ from local_cloud.endpoint import Endpoint
 from ops.__main__ import commands
 from ops.event_sources import of_notification, of_queue, of_schedule, of_stream
 from ops.gateway import RESPONSES
-from ops.stage import Stage
+from ops.stage import API_HANDLER, Stage
 
 APP = """
 import os
@@ -256,6 +256,21 @@ def test_the_api_s_own_log_is_kept_as_long_as_the_others(deployed: Stage, done: 
     )
 
 
+@pytest.mark.parametrize("place", ["of all stages", "of the function"])
+def test_a_time_for_logs_is_found_where_chalice_finds_it(elsewhere: Stage, place: str) -> None:
+    document = elsewhere.document()
+    part = document["stages"][elsewhere.name]
+    del part["log_retention_in_days"]
+    function = part.setdefault("lambda_functions", {}).setdefault(API_HANDLER, {})
+    {"of all stages": document, "of the function": function}[place]["log_retention_in_days"] = 90
+    elsewhere.config_file.write_text(json.dumps(document))
+    boto3.client("logs").put_retention_policy(
+        logGroupName=f"/aws/lambda/{elsewhere.prefix}", retentionInDays=7
+    )
+
+    assert finished(elsewhere) == ["/aws/lambda/*: kept for 90 days"]
+
+
 def test_without_a_time_for_logs_they_are_left_alone(elsewhere: Stage) -> None:
     document = elsewhere.document()
     del document["stages"][elsewhere.name]["log_retention_in_days"]
@@ -281,8 +296,8 @@ def test_chalice_deploys_a_route_with_its_authorizer(deployed: Stage) -> None:
         assert f":{api_id}/*" in policy
 
 
-def test_without_a_stack_it_names_the_command_that_makes_one(endpoint: Endpoint, tmp_path: Path) -> None:
-    refused = finish(Stage("nostack", tmp_path))
+def test_without_a_stack_it_names_the_command_that_makes_one(project: Path) -> None:
+    refused = finish(Stage("nostack", project))
 
     assert refused.exit_code == 1
     assert refused.output == (

@@ -237,7 +237,9 @@ def test_a_setting_that_cannot_be_is_told_before_anything_is_made(
     assert stack.status is None
 
 
-@pytest.mark.parametrize("command", [("resources",), ("destroy", "--yes"), ("status",)], ids=lambda it: it[0])
+@pytest.mark.parametrize(
+    "command", [("resources",), ("finish",), ("destroy", "--yes"), ("status",)], ids=lambda it: it[0]
+)
 def test_a_stage_of_another_account_is_left_alone(
     operate: Operator, stage: Stage, resources: Stack, command: tuple[str, ...]
 ) -> None:
