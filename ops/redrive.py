@@ -5,11 +5,14 @@ nor what the stream told.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
+from chalicelib.errors import MessageGone
+from chalicelib.queue import Queue
 from ops.account import Account
 from ops.inventory import unless_absent
 from ops.problems import Problem
@@ -93,10 +96,10 @@ class DeadLetters:
         self.client.delete_message(QueueUrl=self.url, ReceiptHandle=letter["ReceiptHandle"])
 
     def _put_back(self, letters: list[Any]) -> None:
+        queue = Queue(self.client, self.url)
         for letter in letters:
-            self.client.change_message_visibility(
-                QueueUrl=self.url, ReceiptHandle=letter["ReceiptHandle"], VisibilityTimeout=0
-            )
+            with suppress(MessageGone):  # it took longer than _UNSEEN, and others may have it
+                queue.postpone(letter["ReceiptHandle"], 0)
 
 
 def _url(name: str, account: Account) -> str:

@@ -15,6 +15,7 @@ from chalicelib.dispatching import Dispatching
 from chalicelib.errors import ServiceFailed
 from chalicelib.indexing import Indexing
 from chalicelib.model import Label
+from chalicelib.queue import NO_LONGER_OURS
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from local_cloud.clock import SystemClock
@@ -268,6 +269,22 @@ def test_a_function_that_does_not_answer_in_time_is_asked_once_and_holds_up_no_o
 
 def test_no_reader_runs_for_longer_than_it_is_waited_for() -> None:
     assert all(SIZES[reader].timeout < _LONGEST for reader in READERS)
+
+
+@pytest.mark.parametrize("code", NO_LONGER_OURS)
+def test_a_letter_whose_time_was_up_meanwhile_takes_nobodys_reason_away(
+    code: str, deployed: Stage, services: Services, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.stream_dead_letters.send("no JSON")
+    services.stream_dead_letters.send("nor this")
+    session = boto3.Session()
+    sent = plan(session.events, "sqs.ChangeMessageVisibility", json_error(400, code))
+    monkeypatch.setattr(redrive, "Account", lambda: Account(session))
+
+    with pytest.raises(Problem, match=r"2 are left in .*: a message is no change of a row"):
+        redrive.run(deployed, "stream", screen)
+
+    assert len(sent) == 2
 
 
 def test_letters_are_not_hidden_by_a_command_that_ends_half_way(
