@@ -115,7 +115,8 @@ class Inventory:
     def queues(self) -> list[Queue]:
         client = self.account.client("sqs")
         urls = _all(client, "list_queues", "QueueUrls", QueueNamePrefix=f"{self.stage.prefix}-")
-        return [_queue(client, url) for url in sorted(urls)]
+        found = (_queue(client, url) for url in sorted(urls))
+        return [queue for queue in found if queue]
 
     @property
     def alarms(self) -> list[Found]:
@@ -161,7 +162,10 @@ def _integrations(client: Any, api: str) -> Iterator[str]:
             yield method.get("methodIntegration", {}).get("uri", "")
 
 
-def _queue(client: Any, url: str) -> Queue:
-    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=[*_DEPTHS.values()])["Attributes"]
-    depths = {name: int(attributes[attribute]) for name, attribute in _DEPTHS.items()}
+def _queue(client: Any, url: str) -> Queue | None:
+    """None where it was deleted a moment ago: SQS may list it for a minute more."""
+    told = unless_absent(client.get_queue_attributes, QueueUrl=url, AttributeNames=[*_DEPTHS.values()])
+    if told is None:
+        return None
+    depths = {name: int(told["Attributes"][attribute]) for name, attribute in _DEPTHS.items()}
     return Queue(url.rpartition("/")[2], **depths)

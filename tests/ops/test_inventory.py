@@ -4,8 +4,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from ops.account import Account
 from ops.inventory import Inventory, Queue, unless_absent
 from ops.stage import API_HANDLER, Stage
+from tests.faults import json_error, plan
 from tests.ops.deployment import Deployment
 
 KINDS = ("functions", "apis", "rules", "roles", "log_groups", "queues", "alarms", "buckets", "tables")
@@ -124,6 +126,18 @@ def test_messages_are_counted_where_they_are(
 
     assert queue == Queue(f"{stage.prefix}-labelling", visible=2, in_flight=1, delayed=2)
     assert queue.messages == 5
+
+
+@pytest.mark.parametrize("code", ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"])
+def test_a_queue_that_is_gone_and_still_listed_is_none(code: str, stage: Stage) -> None:
+    session = boto3.Session()
+    for name in ("callbacks", "labelling"):
+        session.client("sqs").create_queue(QueueName=f"{stage.prefix}-{name}")
+    plan(session.events, "sqs.GetQueueAttributes", json_error(400, code))
+
+    found = Inventory(stage, Account(session)).queues
+
+    assert [queue.name for queue in found] == [f"{stage.prefix}-labelling"]
 
 
 def test_event_sources_are_found_until_they_are_being_deleted(
