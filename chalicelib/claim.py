@@ -71,10 +71,13 @@ class Claim:
 
     @property
     def is_open(self) -> bool:
-        """Whether another try is wanted, or may do better."""
-        return (
-            self.is_wanted_anew or self.reason == EXHAUSTED or (self.is_secluded and self.release is not None)
-        )
+        """Whether another try is wanted, or may do better.
+
+        Of a picture in quarantine no other answer is to be had, though it was wanted before it came there.
+        """
+        if self.is_secluded:
+            return self.release is not None
+        return self.is_wanted_anew or self.reason == EXHAUSTED
 
     @property
     def is_secluded(self) -> bool:

@@ -432,6 +432,22 @@ def test_a_removal_half_way_is_done_by_who_is_at_work(stage: Stage, services: Se
     assert (*stage.state, stage.versions) == (*REMOVED, [])
 
 
+def test_a_wish_for_another_answer_does_not_take_up_what_has_been_put_away_meanwhile(
+    stage: Stage, services: Services
+) -> None:
+    stage.put()
+    plan(
+        services.session.events,
+        "dynamodb.TransactWriteItems",
+        after(lambda: Services(services.settings).wishes.relabel(KEY)),
+    )
+
+    outcomes = [stage.label(), stage.label()]
+
+    assert outcomes == [Outcome.QUARANTINED, Outcome.DUPLICATE]
+    assert stage.state == PUT_AWAY
+
+
 def raise_deadly(*_: object) -> None:
     raise Deadly
 
