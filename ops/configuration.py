@@ -41,6 +41,10 @@ SIZES = {
     "recover": Size(timeout=60, memory=512),
 }
 USUAL = Size(timeout=60, memory=512)
+# With less, while services or receivers hang, nothing is healed, and no attempt is written down.
+LEAST_TIMEOUTS = {name: SIZES[name].timeout for name in (*LABELLERS, "deliver_callback", "recover")}
+MOST_VARIABLES = 4000  # bytes of the JSON of which Lambda takes 4 kB
+NAMED = 80  # characters, of what CloudFormation names: more than it takes on the average
 
 
 def with_stage(
@@ -69,7 +73,7 @@ def with_stage(
     labellers = [Config(name, each, config_from_disk=after) for each in LABELLERS if each in handlers]
     environment["LABEL_TIMEOUT_SECONDS"] = str(max(each.lambda_timeout for each in labellers))
     for handler in handlers:
-        _check(name, Config(name, handler, config_from_disk=after).environment_variables)
+        _check(Config(name, handler, config_from_disk=after))
     return after
 
 
@@ -87,7 +91,8 @@ def changes(before: Any, after: Any, path: str) -> Iterator[str]:
 
 def check(stage: Stage) -> None:
     """Raises Problem early for what would make `write` fail after CloudFormation's work."""
-    with_stage(stage.document(), stage.name, {output: output for output in RESOURCES.values()}, SIZES, None)
+    outputs = {output: output.ljust(NAMED, ".") for output in RESOURCES.values()}
+    with_stage(stage.document(), stage.name, outputs, SIZES, None)
 
 
 def write(stage: Stage, account: Account, outputs: Mapping[str, str], xray: bool | None) -> list[str]:
@@ -150,7 +155,9 @@ def _section(parent: dict[str, Any], name: str) -> dict[str, Any]:
     return section
 
 
-def _check(name: str, variables: Mapping[str, Any]) -> None:
+def _check(function: Config) -> None:
+    _check_timeout(function)
+    name, variables = function.chalice_stage, function.environment_variables
     for variable, value in variables.items():
         if not isinstance(value, str):
             raise Problem(f"{variable} of the stage {name} must be in quotes: {json.dumps(str(value))}.")
@@ -158,6 +165,32 @@ def _check(name: str, variables: Mapping[str, Any]) -> None:
         Settings.from_env(variables)
     except SettingsError as error:
         raise Problem(f"The stage {name} cannot run with its settings: {error}.") from error
+    _check_size(name, variables)
+
+
+def _check_timeout(function: Config) -> None:
+    name, seconds = function.function_name, function.lambda_timeout
+    if seconds < (least := LEAST_TIMEOUTS.get(name, 0)):
+        raise Problem(
+            f"lambda_timeout of {name} in the stage {function.chalice_stage} must be at least {least} "
+            f"seconds, not {seconds}: write {least} in config.json, under `lambda_functions` of the stage."
+        )
+
+
+def _check_size(name: str, variables: Mapping[str, str]) -> None:
+    size = _bytes(json.dumps(dict(variables), ensure_ascii=False, separators=(",", ":")))
+    if size > MOST_VARIABLES:
+        sizes = {variable: _bytes(variable + value) for variable, value in variables.items()}
+        longest = sorted(sizes, key=lambda variable: sizes[variable], reverse=True)[:3]
+        raise Problem(
+            f"The environment variables of the stage {name} take {size:,} bytes, and Lambda has room "
+            f"for {MOST_VARIABLES:,}: shorten them in config.json. The longest are "
+            f"{', '.join(f'{variable} ({sizes[variable]:,})' for variable in longest)}."
+        )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def _write_policies(stage: Stage, rendered: Mapping[str, Any]) -> Iterator[str]:

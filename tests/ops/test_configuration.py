@@ -193,6 +193,25 @@ def test_the_functions_run_with_what_is_written() -> None:
             {"lambda_functions": {"api_handler": {"environment_variables": {"LOG_LEVEL": "LOUD"}}}},
             "LOG_LEVEL must be one of",
         ),
+        (
+            {"lambda_functions": {"recover": {"lambda_timeout": 59}}},
+            "lambda_timeout of recover in the stage dev must be at least 60 seconds, not 59",
+        ),
+        (
+            {"lambda_functions": {"label_queued_image": {"lambda_timeout": 60}}},
+            "lambda_timeout of label_queued_image in the stage dev must be at least 140 seconds, not 60",
+        ),
+        (
+            {"lambda_functions": {"deliver_callback": {"lambda_timeout": 10}}},
+            "lambda_timeout of deliver_callback in the stage dev must be at least 60 seconds, not 10",
+        ),
+        (
+            {
+                "lambda_timeout": 30,
+                "lambda_functions": {name: {"lambda_timeout": 140} for name in configuration.LABELLERS},
+            },
+            "lambda_timeout of deliver_callback in the stage dev must be at least 60 seconds, not 30",
+        ),
     ],
 )
 def test_a_stage_that_could_not_run_is_a_problem(part: dict[str, Any], complaint: str) -> None:
@@ -200,6 +219,33 @@ def test_a_stage_that_could_not_run_is_a_problem(part: dict[str, Any], complaint
         configured(part)
 
     assert complaint in problem.value.message
+
+
+MANY = ", ".join(f"Label {number}" for number in range(100))
+
+
+@pytest.mark.parametrize("labels", [{}, {"HIDDEN_LABELS": "é" * 800}], ids=["few", "many"])
+def test_an_environment_that_lambda_takes_will_do(labels: dict[str, str]) -> None:
+    variables = {"INCLUDE_LABELS": MANY, **labels}
+
+    after = configured({"environment_variables": variables})["environment_variables"]
+
+    assert {name: after[name] for name in variables} == variables
+
+
+@pytest.mark.parametrize("place", ["of the stage", "of the function"])
+def test_an_environment_that_is_too_large_for_lambda_is_a_problem(place: str) -> None:
+    variables = {"INCLUDE_LABELS": MANY, "HIDDEN_LABELS": "é" * 1500, "EXCLUDE_CATEGORIES": "Dogs"}
+    part: dict[str, Any] = {"environment_variables": variables}
+    if place == "of the function":
+        part = {"lambda_functions": {"recover": part}}
+
+    with pytest.raises(Problem) as problem:
+        configured(part)
+
+    size = f"{len(MANY) + len('INCLUDE_LABELS'):,}"
+    assert "bytes, and Lambda has room for 4,000: shorten them" in problem.value.message
+    assert f"The longest are HIDDEN_LABELS (3,013), INCLUDE_LABELS ({size})" in problem.value.message
 
 
 def test_changes_are_told_value_by_value() -> None:
@@ -307,4 +353,12 @@ def test_what_would_fail_after_cloudformations_work_fails_before_it(stage: Stage
     stage.config_file.write_text(json.dumps({"stages": {stage.name: part}}))
 
     with pytest.raises(Problem, match="LOG_LEVEL must be one of"):
+        configuration.check(stage)
+
+
+def test_what_cloudformation_will_name_is_counted_before_its_work(stage: Stage, account: Account) -> None:
+    part = {"environment_variables": {"HIDDEN_LABELS": "x" * 3000}}
+    stage.config_file.write_text(json.dumps({"stages": {stage.name: part}}))
+
+    with pytest.raises(Problem, match="Lambda has room for 4,000"):
         configuration.check(stage)
