@@ -27,6 +27,8 @@ from tests.test_interleaving import StrandPool, Worker, current, interleavings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+EXHAUSTIVE_PREEMPTIONS = 2  # by fewer no removal gets lost
+
 KEY = "a b.png"
 BAD = picture("Graphic Violence 99", "Dog 90")
 GOOD = picture("Cat 95")
@@ -167,6 +169,20 @@ def test_where_nothing_is_to_be_put_away_nothing_is(
     assert stage.state == LABELLED
 
 
+def test_what_was_only_flagged_is_put_away_once_it_is_labelled_again_where_it_is_to_be(
+    stage: Stage, services: Services
+) -> None:
+    lenient = Services(replace(services.settings, moderation="flag"))
+    stage.put()
+    lenient.labelling.label(KEY)
+    lenient.wishes.relabel(KEY)
+
+    outcomes = [stage.label(), stage.label()]
+
+    assert outcomes == [Outcome.QUARANTINED, Outcome.DUPLICATE]
+    assert stage.state == PUT_AWAY
+
+
 def test_the_row_says_what_it_is_there_for_and_shows_no_label(stage: Stage, services: Services) -> None:
     stage.put()
 
@@ -188,9 +204,25 @@ def test_a_picture_that_was_labelled_before_answers_no_search_any_more(
     stage.put()
 
     stage.label()
+    first = stage.state
+    stage.label()
 
-    assert stage.entries == ["image"]
+    assert [first, stage.state] == [PUT_AWAY] * 2
     assert list(services.store.showing("cat", 0, (), 20)) == []
+
+
+def test_the_version_below_is_never_served_while_the_one_above_is_put_away(
+    stage: Stage, services: Services
+) -> None:
+    stage.put(GOOD)
+    stage.label()
+    stage.put()
+    seen: list[bytes | None] = []
+    plan(services.s3.meta.events, "s3.DeleteObject", *2 * [after(lambda: seen.append(stage.visible))])
+
+    stage.label()
+
+    assert [*seen, stage.visible] == [BAD, None, None]
 
 
 def test_metadata_and_tags_are_put_away_too(stage: Stage, services: Services) -> None:
@@ -448,6 +480,43 @@ def test_a_wish_for_another_answer_does_not_take_up_what_has_been_put_away_meanw
     assert stage.state == PUT_AWAY
 
 
+def test_a_removal_before_there_is_a_row_that_could_say_so_is_not_lost(
+    stage: Stage, services: Services
+) -> None:
+    stage.put()
+    plan(
+        services.session.events,
+        "dynamodb.UpdateItem",
+        after(lambda: Services(services.settings).wishes.remove(KEY)),
+    )
+
+    outcomes = [stage.label(), stage.label()]
+
+    assert outcomes == [Outcome.REMOVED, Outcome.DUPLICATE]
+    assert stage.state == REMOVED
+
+
+def test_a_removal_of_what_is_stuck_half_way_leaves_nothing_behind_its_marker(
+    stage: Stage, services: Services
+) -> None:
+    stage.put()
+    get_stuck(stage)
+
+    services.wishes.remove(KEY)
+    outcome = stage.label()
+
+    assert outcome is Outcome.REMOVED
+    assert (*stage.state, stage.versions) == (*REMOVED, [])
+
+
+def get_stuck(stage: Stage) -> None:
+    """On its way to quarantine, where nobody may write."""
+    copying = stage.services.quarantining.quarantine._copying
+    plan(copying.meta.events, "s3.CopyObject", json_error(403, "AccessDenied"))
+    with pytest.raises(Retryable):
+        stage.label()
+
+
 def raise_deadly(*_: object) -> None:
     raise Deadly
 
@@ -609,13 +678,11 @@ def test_a_version_that_somebody_deletes_on_its_way_is_removed(stage: Stage, ser
 
 
 def test_one_step_that_fails_is_tried_again_from_there(
-    stage: Stage, services: Services, rekognition: ScriptedRekognition
+    stage: Stage, rekognition: ScriptedRekognition
 ) -> None:
     stage.put()
-    plan(services.session.events, "s3.CopyObject", json_error(403, "AccessDenied"))
 
-    with pytest.raises(Retryable):
-        stage.label()
+    get_stuck(stage)
 
     assert stage.row["status"] == "quarantining"
     assert stage.label() is Outcome.QUARANTINED
@@ -661,10 +728,17 @@ def put_away_and_unwanted(stage: Stage) -> None:
     stage.services.wishes.remove(KEY)
 
 
+def stuck_and_unwanted(stage: Stage) -> None:
+    stage.put()
+    get_stuck(stage)
+    stage.services.wishes.remove(KEY)
+
+
 SCENARIOS: dict[str, tuple[Callable[[Stage], object], Any]] = {
     "into quarantine": (lambda stage: stage.put(), PUT_AWAY),
     "out of it": (lambda stage: (stage.put(), stage.label(), stage.services.wishes.release(KEY)), LABELLED),
     "gone for good": (put_away_and_unwanted, REMOVED),
+    "stuck on its way, then removed": (stuck_and_unwanted, REMOVED),
     "replaced": (
         lambda stage: (stage.put(), stage.label(), stage.put(GOOD)),
         ("labelled", GOOD, [], ["image", "label#cat"]),
@@ -680,7 +754,8 @@ def test_a_crash_at_any_call_leaves_neither_a_lost_picture_nor_a_served_one(
     begin(stage)
     crashing.label()
     calls = len(crashing.mortal.calls)
-    assert stage.state == end
+    left = len(stage.versions)
+    assert (stage.state, left) == (end, 1 if stage.visible else 0)
     assert calls >= 5
 
     for number, when in points(calls, exhaustive):
@@ -694,7 +769,7 @@ def test_a_crash_at_any_call_leaves_neither_a_lost_picture_nor_a_served_one(
 
         crashing.finish()
 
-        assert stage.state == end, (number, when)
+        assert (stage.state, len(stage.versions)) == (end, left), (number, when)
 
 
 Wish = Callable[[Services], object]
@@ -790,10 +865,12 @@ def test_no_interleaving_leaves_a_picture_in_the_wrong_place(
             Worker(pair[1], KEY, before=lambda: then(stage), may_fail=(Retryable,)),
         ]
 
-    for _, choices in islice(interleavings(start, preemptions=1), None if exhaustive else 5):
+    every = interleavings(start, EXHAUSTIVE_PREEMPTIONS if exhaustive else 1)
+    for _, choices in islice(every, None if exhaustive else 5):
         for _ in range(2):  # what recovery and S3's own events see to
             stage.label()
         assert stage.state in ([end] if end else [PUT_AWAY, REMOVED]), choices
+        assert not (stage.put_away and stage.versions), choices
 
 
 def stopping_before(below: Layer) -> Layer:
