@@ -252,8 +252,10 @@ def test_a_picture_that_came_back_is_found_behind_its_tombstone(stage: Stage) ->
     assert stage.recover(timedelta(hours=1)) == [KEY]
 
 
-def test_a_row_whose_object_is_gone_is_found(stage: Stage) -> None:
-    stage.put(KEY, "there.png")
+@pytest.mark.parametrize("body", [picture("Dog 90"), b"unfit"], ids=["labelled", "failed"])
+def test_a_row_whose_object_is_gone_is_found(body: bytes, stage: Stage) -> None:
+    stage.put("there.png")
+    stage.s3.put_object(Bucket=stage.services.bucket.name, Key=KEY, Body=body)
     stage.label(KEY, "there.png")
     stage.delete(KEY)
 

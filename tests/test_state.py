@@ -1,3 +1,4 @@
+import json
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,14 @@ def test_what_was_put_is_got_as_it_was(state: State, name: str) -> None:
     state.put(name, "other", Note("other"), DAY)
 
     assert state.get(name, "e", Note) == Note("new", (1.5, 2.0))
+
+
+def test_what_is_got_is_what_stands_there_now(state: State, name: str, client: "DynamoDBClient") -> None:
+    sent: list[Any] = faults.plan(client.meta.events, "dynamodb.GetItem")
+
+    state.get(name, "e", Note)
+
+    assert [json.loads(request.body)["ConsistentRead"] for request in sent] == [True]
 
 
 def test_a_row_is_left_to_dynamodb_to_delete(

@@ -99,6 +99,14 @@ def test_of_what_was_never_indexed_nothing_is_known(bench: Bench) -> None:
     assert bench.terms.indexed(KEY) == Indexed(Document(KEY))
 
 
+def test_what_is_known_is_what_stands_there_now(bench: Bench) -> None:
+    sent = bench.plan("dynamodb.GetItem")
+
+    bench.terms.indexed(KEY)
+
+    assert [json.loads(request.body)["ConsistentRead"] for request in sent] == [True]
+
+
 def test_a_picture_is_a_document_its_postings_and_counters(bench: Bench) -> None:
     bench.index(IMAGE)
 

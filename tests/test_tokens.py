@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +73,15 @@ def test_a_token_is_found_by_its_text(bench: Bench) -> None:
         expires_at=NOON + DAY,
         used_at=None,
     )
+
+
+def test_a_token_is_good_at_once(bench: Bench) -> None:
+    text = bench.create()
+    sent: list[Any] = faults.plan(bench.client.meta.events, "dynamodb.GetItem")
+
+    bench.found(text)
+
+    assert [json.loads(request.body)["ConsistentRead"] for request in sent] == [True]
 
 
 def test_a_token_says_what_it_is_and_no_two_are_alike(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from chalicelib.events import Messages
 from chalicelib.model import Outcome, Upload
 from chalicelib.services import Services
 from tests.catalogue import Catalogue
-from tests.faults import json_error, plan
+from tests.faults import after, json_error, plan
 from tests.lambda_events import received
 from tests.pictures import picture
 from tests.scripted_rekognition import LABELS, ScriptedRekognition
@@ -194,6 +194,26 @@ def test_a_removal_of_what_is_not_there_makes_no_row(services: Services, catalog
     services.wishes.remove("nobody's.png")
 
     assert catalogue.rows("nobody's.png") == {}
+
+
+@pytest.mark.parametrize("call", ["s3.DeleteObject", "dynamodb.UpdateItem"])
+def test_a_removal_takes_a_picture_that_somebody_labels_between_its_steps(
+    call: str, s3: "S3Client", services: Services, catalogue: Catalogue
+) -> None:
+    strict = Services(replace(services.settings, detect=("moderation",), moderation="quarantine"))
+    put(s3, services, "Car 98")
+    label(strict)
+    put(s3, services, "Graphic Violence 99")
+    lenient = Services(services.settings)
+    sent = plan(lenient.session.events, call, after(lambda: label(strict)))
+
+    lenient.wishes.remove(KEY)
+    label(strict)
+
+    assert len(sent) == 1
+    assert catalogue.rows(KEY)["image"]["status"] == "removed"
+    assert services.bucket.has(KEY) is False
+    assert s3.list_objects_v2(Bucket=services.settings.quarantine_bucket)["KeyCount"] == 0
 
 
 def test_a_release_and_a_removal_are_told_by_the_queue(s3: "S3Client", services: Services) -> None:
