@@ -1,12 +1,20 @@
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from chalicelib.errors import AccessLost
+from chalicelib.signing_secret import SigningSecret
 from ops.inventory import Inventory
 from ops.signing_secret import unchanged
 from ops.stage import Stage
+from tests.conftest import ROOT
 from tests.ops.conftest import Screen
 
 
@@ -69,3 +77,32 @@ def test_a_secret_that_is_new_keeps_its_value(
         client.create_secret(Name=stage.secret, SecretString="generated")
 
     assert (value(client, stage), screen.lines) == ("generated", [])
+
+
+def run(command: str, **variables: str) -> None:
+    """As it stands in the README, by the `aws` that is installed beside this Python."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, **variables}
+    subprocess.run(["/bin/sh", "-c", command], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def test_a_rotation_by_the_readme_signs_by_both_and_a_value_that_is_none_can_be_taken_back(
+    client: Any, stage: Stage
+) -> None:
+    readme = (ROOT / "README.md").read_text().replace("image-labeller-dev-signing", stage.secret)
+    put, take_back = re.findall(r"^ {4}aws secretsmanager .*\\\n.*$", readme, re.MULTILINE)
+    made = client.create_secret(Name=stage.secret, SecretString="A" * 64)
+
+    def keys() -> tuple[bytes, ...]:
+        return SigningSecret(client, made["ARN"]).keys()
+
+    run(put)
+    new, old = keys()
+    assert (len(new), old) == (32, bytes(48))
+
+    current = client.get_secret_value(SecretId=stage.secret)["VersionId"]
+    bad = client.put_secret_value(SecretId=stage.secret, SecretString="a good password!")["VersionId"]
+    with pytest.raises(AccessLost):
+        keys()
+    run(take_back, old=current, bad=bad)
+    assert keys() == (new,)
