@@ -10,13 +10,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import log, rows
-from chalicelib.errors import AccessLost, Contended, ServiceFailed, Throttled
+from chalicelib.deaths import MOST
+from chalicelib.errors import AccessLost, Contended, Deadly, ObjectUnavailable, ServiceFailed, Throttled
 from chalicelib.labelling import LOOKS, Labelling
 from chalicelib.model import Detector, Outcome, Status
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from tests.catalogue import Catalogue, Rows
-from tests.faults import after, cancelled, json_error, lose_answer, plan, raising, through
+from tests.faults import after, answering, cancelled, json_error, lose_answer, plan, raising, through
 from tests.log_lines import log_lines
 from tests.pictures import ENCODERS, picture, quarters
 from tests.scripted_rekognition import LABELS, MODERATION, TEXT, ScriptedRekognition
@@ -394,20 +395,46 @@ def test_a_lease_that_ran_out_is_taken_over(put: Put, services: Services) -> Non
     assert outcome is Outcome.LABELLED
 
 
-def test_who_cannot_count_a_death_lets_go_of_the_row(put: Put, services: Services) -> None:
+def test_who_cannot_count_a_death_lets_go_of_the_row_and_leaves_the_count_to_the_next_try(
+    put: Put, services: Services
+) -> None:
     put("car.png", picture("Car 90"))
     found = services.bucket.look("car.png")
     assert found is not None
     services.claims.claim(found, "a dead run", None, services.now() - timedelta(seconds=71), 70)
-    plan(services.state._client.meta.events, "dynamodb.UpdateItem", json_error(500, "InternalServerError"))
+    failing = json_error(500, "InternalServerError")
+    counts = plan(services.state._client.meta.events, "dynamodb.UpdateItem", failing)
 
     with pytest.raises(ServiceFailed):
         services.labelling.label("car.png")
 
     image = services.store.image("car.png", services.now())
     assert image is not None
-    assert image.status is Status.QUEUED
+    assert (image.status, len(counts)) == (Status.QUEUED, 1)
     assert services.labelling.label("car.png") is Outcome.LABELLED
+    assert len(counts) == 2
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_picture_that_too_many_died_of_is_asked_about_again_for_another_wish(
+    put: Put, services: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 90"))
+    services.labelling.label("car.png")
+    services.wishes.relabel("car.png")
+    labelling = replace(services.labelling, lease_seconds=0)
+    crashes = [raising(CrashError())] * (1 + MOST)
+    plan(services.dynamodb.meta.events, "dynamodb.TransactWriteItems", *crashes)
+    for _ in crashes:
+        with pytest.raises(CrashError):
+            labelling.label("car.png")
+    with pytest.raises(Deadly):
+        labelling.label("car.png")
+
+    services.wishes.relabel("car.png")
+
+    assert labelling.label("car.png") is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: 1 + len(crashes) + 1}
 
 
 @pytest.mark.parametrize("operation", ["UpdateItem", "TransactWriteItems"])
@@ -849,6 +876,22 @@ def test_an_object_deleted_while_it_is_looked_at_is_removed_whatever_else_failed
 
     assert outcome is Outcome.REMOVED
     assert catalogue.said("car.png") == catalogue.expected("car.png")
+
+
+def test_an_object_that_s3_does_not_tell_of_costs_nothing_of_what_the_others_answered(
+    put: Put, thorough: Services, rekognition: ScriptedRekognition
+) -> None:
+    put("car.png", picture("Car 98.5"))
+    rekognition.failures[TEXT].append((400, "InvalidS3ObjectException"))
+    plan(thorough.session.events, "s3.HeadObject", answering(404, b""))
+    plan(thorough.session.events, "s3.GetObject", through, *[answering(503, b"")] * 2)
+
+    with log_lines() as lines, pytest.raises(ObjectUnavailable):
+        thorough.labelling.label("car.png")
+
+    assert [line["outcome"] for line in lines.all] == ["not_looked_at", "object_unavailable"]
+    assert thorough.labelling.label("car.png") is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: 1, MODERATION: 1, TEXT: 2}
 
 
 def test_an_object_overwritten_before_its_download_is_looked_at_anew(

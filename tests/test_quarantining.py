@@ -183,6 +183,25 @@ def test_what_was_only_flagged_is_put_away_once_it_is_labelled_again_where_it_is
     assert stage.state == PUT_AWAY
 
 
+def test_a_wish_that_ends_in_quarantine_is_none_for_the_next_upload(
+    stage: Stage, services: Services, rekognition: ScriptedRekognition, unhurried: None
+) -> None:
+    thrifty = Services(replace(services.settings, reuse="on"))
+    lenient = Services(replace(services.settings, moderation="flag"))
+    stage.s3.put_object(Bucket=stage.shown, Key="other.png", Body=GOOD)
+    thrifty.labelling.label("other.png")
+    stage.put()
+    lenient.labelling.label(KEY)
+    lenient.wishes.relabel(KEY)
+    stage.label()
+    stage.put(GOOD)
+    rekognition.calls.clear()
+
+    outcome = thrifty.labelling.label(KEY)
+
+    assert (outcome, rekognition.asked) == (Outcome.LABELLED, {})
+
+
 def test_the_row_says_what_it_is_there_for_and_shows_no_label(stage: Stage, services: Services) -> None:
     stage.put()
 

@@ -23,7 +23,7 @@ from tests.interception import sdk_waiting_by
 from tests.lambda_events import received
 from tests.log_lines import log_lines
 from tests.pictures import picture
-from tests.scripted_rekognition import LABELS, ScriptedRekognition
+from tests.scripted_rekognition import LABELS, MODERATION, ScriptedRekognition
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -418,6 +418,23 @@ def test_an_exhausted_picture_heals_when_its_message_comes_back(
 
     assert done is True
     assert status_of(services) == ("labelled", None)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_an_exhausted_picture_has_been_paid_for_is_not_paid_for_again(
+    put: Callable[..., object], services: Services, rekognition: ScriptedRekognition
+) -> None:
+    two = Services(replace(services.settings, detect=("labels", "moderation")))
+    put()
+    rekognition.failures[LABELS] += OUTAGE
+    with pytest.raises(ServiceFailed):
+        two.labelling.label(KEY, is_last_try=True)
+    assert status_of(two) == ("failed", "exhausted")
+
+    outcome = two.labelling.label(KEY)
+
+    assert outcome is Outcome.LABELLED
+    assert rekognition.asked == {LABELS: len(OUTAGE) + 1, MODERATION: 1}
 
 
 def test_who_is_throttled_on_the_queue_waits_as_long_as_there_is_time(
