@@ -178,7 +178,8 @@ class Query:
                 f"Unknown parameter {', '.join(map(repr, unknown))}; this route {_taken(takes)}."
             )
         repeatable = contract.repeatable(takes)
-        self._values = {name: _given(name, texts.getlist(name), name in repeatable) for name in texts}
+        given = {name: _texts(name, texts.getlist(name)) for name in texts}
+        self._values = {name: _given(name, values, name in repeatable) for name, values in given.items()}
         self._path = request.path, request.uri_params or {}
         self._asked = _converted(self._values, takes)
 
@@ -206,13 +207,14 @@ class Query:
 
     @property
     def prefix(self) -> str:
-        return _text("prefix", self._asked.prefix or "")
+        prefix: str = self._asked.prefix or ""
+        return prefix
 
     @property
     def wanted(self) -> Wanted:
         """What a search is for."""
-        labels = [asked_label(_text("label", name)) for name in self._asked.label]
-        but_not = [asked_label(_text("not", name)) for name in self._asked.but_not]
+        labels = [asked_label(name) for name in self._asked.label]
+        but_not = [asked_label(name) for name in self._asked.but_not]
         words = _words(self._asked.text) if self._asked.text else []
         if not labels and not words:
             raise bad_request("A search takes at least one label or text.")
@@ -442,8 +444,7 @@ def _converted(values: Mapping[str, str | list[str]], takes: type[msgspec.Struct
         return msgspec.convert(values, takes, strict=False)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("$.")[2].rstrip("`").partition("[")[0]
-        words = f"{name} must be {contract.WORDS[name]}."
-        raise bad_request(BAD_CURSOR if name == "cursor" else words) from error
+        raise _unfit(name) from error
 
 
 def _given(name: str, values: list[str], is_repeatable: bool) -> str | list[str]:
@@ -454,13 +455,17 @@ def _given(name: str, values: list[str], is_repeatable: bool) -> str | list[str]
     return values[0]
 
 
-def _text(name: str, value: str) -> str:
+def _texts(name: str, values: list[str]) -> list[str]:
     """Raises Problem for what is no text: JSON can escape half a character, and UTF-8 cannot encode it."""
     try:
-        value.encode()
+        "".join(values).encode()
     except UnicodeEncodeError as error:
-        raise bad_request(f"{name} must be {contract.WORDS[name]}.") from error
-    return value
+        raise _unfit(name) from error
+    return values
+
+
+def _unfit(name: str) -> Problem:
+    return bad_request(BAD_CURSOR if name == "cursor" else f"{name} must be {contract.WORDS[name]}.")
 
 
 def _words(text: str) -> list[Asked]:

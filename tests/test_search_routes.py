@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.contract import MAX_ASKED, MAX_TEXT
+from chalicelib.contract import MAX_ASKED, MAX_TEXT, WORDS
 from chalicelib.items import unmarshal
 from chalicelib.model import Label, image_id
 from chalicelib.services import Services
@@ -156,21 +156,28 @@ def test_what_cannot_be_searched_for_is_refused(asked: dict[str, Any], detail: s
 
 
 @pytest.mark.parametrize(
-    ("name", "detail"),
+    ("path", "name", "detail"),
     [
-        ("label", LONG_LABEL),
-        ("not", LONG_NOT),
+        *[
+            ("/search", name, f"{name} must be {WORDS[name]}.")
+            for name in ("label", "not", "text", "limit", "min_confidence")
+        ],
+        ("/search", "cursor", BAD_CURSOR),
+        *[("/images", name, f"{name} must be {WORDS[name]}.") for name in ("status", "key")],
+        ("/labels", "prefix", f"prefix must be {WORDS['prefix']}."),
     ],
 )
-def test_half_a_character_is_no_label(name: str, detail: str, app_module: ModuleType, api: ApiClient) -> None:
+def test_half_a_character_is_no_text(
+    path: str, name: str, detail: str, app_module: ModuleType, api: ApiClient
+) -> None:
     event = {
         "requestContext": {
             "httpMethod": "GET",
-            "resourcePath": "/search",
+            "resourcePath": path,
             "authorizer": {"scopes": "read", "token": "t"},
         },
         "headers": {},
-        "multiValueQueryStringParameters": {"label": ["dog"], name: ["\ud800"]},
+        "multiValueQueryStringParameters": {name: ["\ud800"]},
         "pathParameters": {},
         "stageVariables": {},
         "body": "",
