@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.deny_list import DenyList
-from chalicelib.document import Asked, asked_label, asked_words
+from chalicelib.document import Asked, asked_label, asked_words, rank
 from chalicelib.model import Image, Label
 from chalicelib.search import MOST_EXAMINED, MOST_SECONDS, NOTHING, Hit, Place, Search, Wanted
 from chalicelib.services import Services
@@ -283,6 +283,27 @@ def test_postings_of_before_find_nothing(search: Search, direct: Services, answe
 )
 def test_a_place_that_no_search_comes_to_is_none(text: str) -> None:
     assert Place.read(text, wanted("dog")) is None
+
+
+AT_90 = f"{rank(90)}#{32 * '0'}"  # the entry of a posting
+
+
+def test_a_place_is_among_the_postings_of_what_is_asked_for() -> None:
+    assert Place.read(f"0#{AT_90}", wanted("dog", least=90)) == Place(0, AT_90)
+    assert Place.read(f"1#{AT_90}", wanted("dog", "cat")) == Place(1, AT_90)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"1#{AT_90}", id="of more things than are asked for"),
+        pytest.param(f"00#{AT_90}", id="a number in another form"),
+        pytest.param(f"0#{rank(89.9)}#{32 * '0'}", id="of what is not sure enough"),
+        pytest.param(f"0#taxi#{AT_90}", id="of a word, where a label is asked for"),
+    ],
+)
+def test_no_cursor_leads_to_where_dynamodb_would_not_begin(text: str) -> None:
+    assert Place.read(text, wanted("dog", least=90)) is None
 
 
 # The deny list
