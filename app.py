@@ -167,9 +167,9 @@ def release_image(image_id: str) -> Response:
 def relabel_image(image_id: str) -> Response:
     api.no_parameters(app.current_request)
     key = api.source_file(image_id)
-    api.refuse_quarantined(services.store.image(key, services.now()))
-    api.found(services.wishes.relabel(key) or None)
-    return api.accepted(key)
+    image = services.store.image(key, services.now())
+    api.refuse_quarantined(image)
+    return api.asked_for(key, image, services.wishes.relabel(key))
 
 
 @app.route("/images/{image_id}/deliveries", methods=["GET"], authorizer=by_token)

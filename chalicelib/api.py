@@ -367,6 +367,13 @@ def accepted(key: str) -> Response:
     return reply(contract.Accepted(**contract.names(key)), HTTPStatus.ACCEPTED)
 
 
+def asked_for(key: str, image: Image | None, is_asked_for: bool) -> Response:
+    """What has been asked for, if there is anything to be labelled."""
+    found(image or is_asked_for or None)
+    refuse_unless(is_asked_for, "There is nothing to be labelled yet; once there is, it will be.")
+    return accepted(key)
+
+
 def event_id(delivery_id: str) -> str:
     if not EVENT.fullmatch(delivery_id):
         raise not_found(NO_DELIVERY)

@@ -929,6 +929,35 @@ def test_an_image_that_is_not_there_cannot_be_labelled_again(gallery: ApiClient)
     assert (answer.status, answer.body) == (404, problem(404, "Not Found", "There is no such image."))
 
 
+NOT_YET = problem(409, "Conflict", "There is nothing to be labelled yet; once there is, it will be.")
+
+
+def test_a_picture_that_is_still_awaited_cannot_be_labelled_again(api: ApiClient) -> None:
+    expected = api.post("images").body
+
+    assert api.post("images", expected["image_id"], "relabel").body == NOT_YET
+
+
+def test_a_picture_on_its_way_out_of_quarantine_cannot_be_labelled_again(
+    uploader: Uploader,
+    api: ApiClient,
+    services: Services,
+    app_module: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quarantines = replace(services.settings, detect=("labels", "moderation"), moderation="quarantine")
+    strict = Services(quarantines)
+    monkeypatch.setattr(app_module, "services", strict)
+    uploader.label("bad.png", "Graphic Violence 99")
+    api.post("images", image_id("bad.png"), "release")
+    copying = strict.quarantining.quarantine._copying.meta.events
+    plan(copying, "s3.CopyObject", xml_error(503, "SlowDown"))
+    app_module.label_queued_image(received(services.settings.labelling_queue_url), context())
+
+    assert api.get("images", image_id("bad.png")).body["status"] == "processing"
+    assert api.post("images", image_id("bad.png"), "relabel").body == NOT_YET
+
+
 URL = "http://127.0.0.1/"
 DYNAMODB_DOWN = {
     "500": json_error(500, "InternalServerError"),
