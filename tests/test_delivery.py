@@ -16,7 +16,7 @@ from chalicelib.callbacks import GRACE, LEASE
 from chalicelib.delivery import Delivery
 from chalicelib.errors import ServiceFailed
 from chalicelib.exchange import Limits
-from chalicelib.receivers import PAUSE, TIMEOUTS
+from chalicelib.receivers import PAUSE, TIMEOUTS, Standing
 from chalicelib.services import Services
 from chalicelib.signing_secret import SigningSecret
 from chalicelib.webhook import Webhook
@@ -335,24 +335,34 @@ def test_then_one_attempt_at_a_time_finds_out_whether_it_still_hangs(desk: Desk)
     assert served.connections == TIMEOUTS + 3
 
 
-@pytest.mark.parametrize("operation", ["GetItem", "UpdateItem", "DeleteItem", "PutItem"])
-@pytest.mark.parametrize("step", [OK, silent, answer(410)], ids=["answers", "hangs", "is gone"])
+@pytest.mark.parametrize(
+    ("step", "timeouts", "operation", "outcome"),
+    [
+        pytest.param(OK, 0, "GetItem", "delivered", id="how it stands, of one that answers"),
+        pytest.param(silent, 0, "GetItem", "failed", id="how it stands, of one that hangs"),
+        pytest.param(answer(410), 0, "GetItem", "gone", id="how it stands, of one that is gone"),
+        pytest.param(OK, 1, "DeleteItem", "delivered", id="that it answers again"),
+        pytest.param(silent, 0, "UpdateItem", "failed", id="that it has timed out"),
+        pytest.param(answer(410), 1, "DeleteItem", "gone", id="that one answers that is gone"),
+        pytest.param(answer(410), 0, "PutItem", "gone", id="that it is gone"),
+        pytest.param(OK, TIMEOUTS, "UpdateItem", "delivered", id="whose turn it is"),
+    ],
+)
 def test_no_attempt_fails_for_want_of_what_is_remembered(
-    step: Say, operation: str, desk: Desk, services: Services, lines: LogLines
+    step: Say, timeouts: int, operation: str, outcome: str, desk: Desk, services: Services, lines: LogLines
 ) -> None:
-    down = 3 * [json_error(500, "InternalServerError")]
-    plan(services.receivers._client.meta.events, f"dynamodb.{operation}", *down)
     with receiver(step) as served:
-        desk.announce(served.url)
+        callback = desk.announce(served.url)
+        for _ in range(timeouts):
+            services.receivers.timed_out(Standing(callback.host), desk.clock.now() - PAUSE)
+        down = 3 * [json_error(500, "InternalServerError")]
+        plan(services.receivers._client.meta.events, f"dynamodb.{operation}", *down)
         desk.deliver()
 
     assert served.connections == len(desk.attempts()) == 1
-    assert {line["outcome"] for line in lines.facts("outcome") if "outcome" in line} <= {
-        "not_remembered",
-        "delivered",
-        "failed",
-        "gone",
-    }
+    told = [line["outcome"] for line in lines.facts("outcome")]
+    assert set(told) == {"not_remembered", outcome}
+    assert told[-1] == outcome
 
 
 @pytest.fixture
