@@ -71,7 +71,7 @@ def with_stage(
         so_far = Config(name, handler, config_from_disk=after)
         _write_function(_section(functions, handler), f"policies/{name}/{handler}.json", so_far)
     labellers = [Config(name, each, config_from_disk=after) for each in LABELLERS if each in handlers]
-    environment["LABEL_TIMEOUT_SECONDS"] = str(max(each.lambda_timeout for each in labellers))
+    environment["LABEL_TIMEOUT_SECONDS"] = str(max(map(_timeout, labellers)))
     for handler in handlers:
         _check(Config(name, handler, config_from_disk=after))
     return after
@@ -168,8 +168,18 @@ def _check(function: Config) -> None:
     _check_size(name, variables)
 
 
+def _timeout(function: Config) -> int:
+    seconds = function.lambda_timeout
+    if type(seconds) is not int:
+        raise Problem(
+            f"lambda_timeout of {function.function_name} in the stage {function.chalice_stage} must be a "
+            f"whole number of seconds, without quotes, not {json.dumps(seconds)}."
+        )
+    return seconds
+
+
 def _check_timeout(function: Config) -> None:
-    name, seconds = function.function_name, function.lambda_timeout
+    name, seconds = function.function_name, _timeout(function)
     if seconds < (least := LEAST_TIMEOUTS.get(name, 0)):
         raise Problem(
             f"lambda_timeout of {name} in the stage {function.chalice_stage} must be at least {least} "

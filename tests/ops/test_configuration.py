@@ -194,6 +194,14 @@ def test_the_functions_run_with_what_is_written() -> None:
             "LOG_LEVEL must be one of",
         ),
         (
+            {"lambda_functions": {"recover": {"lambda_timeout": "60"}}},
+            'recover in the stage dev must be a whole number of seconds, without quotes, not "60"',
+        ),
+        (
+            {"lambda_functions": {"label_queued_image": {"lambda_timeout": "150"}}},
+            "label_queued_image in the stage dev must be a whole number of seconds, without quotes",
+        ),
+        (
             {"lambda_functions": {"recover": {"lambda_timeout": 59}}},
             "lambda_timeout of recover in the stage dev must be at least 60 seconds, not 59",
         ),
