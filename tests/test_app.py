@@ -929,6 +929,15 @@ def test_an_image_that_is_not_there_cannot_be_labelled_again(gallery: ApiClient)
     assert (answer.status, answer.body) == (404, problem(404, "Not Found", "There is no such image."))
 
 
+@pytest.fixture
+def strict(services: Services, app_module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Services:
+    """The app's, where moderation puts pictures away."""
+    quarantines = replace(services.settings, detect=("labels", "moderation"), moderation="quarantine")
+    strict = Services(quarantines)
+    monkeypatch.setattr(app_module, "services", strict)
+    return strict
+
+
 NOT_YET = problem(409, "Conflict", "There is nothing to be labelled yet; once there is, it will be.")
 
 
@@ -939,20 +948,13 @@ def test_a_picture_that_is_still_awaited_cannot_be_labelled_again(api: ApiClient
 
 
 def test_a_picture_on_its_way_out_of_quarantine_cannot_be_labelled_again(
-    uploader: Uploader,
-    api: ApiClient,
-    services: Services,
-    app_module: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
+    uploader: Uploader, api: ApiClient, strict: Services, app_module: ModuleType
 ) -> None:
-    quarantines = replace(services.settings, detect=("labels", "moderation"), moderation="quarantine")
-    strict = Services(quarantines)
-    monkeypatch.setattr(app_module, "services", strict)
     uploader.label("bad.png", "Graphic Violence 99")
     api.post("images", image_id("bad.png"), "release")
     copying = strict.quarantining.quarantine._copying.meta.events
     plan(copying, "s3.CopyObject", xml_error(503, "SlowDown"))
-    app_module.label_queued_image(received(services.settings.labelling_queue_url), context())
+    app_module.label_queued_image(received(strict.settings.labelling_queue_url), context())
 
     assert api.get("images", image_id("bad.png")).body["status"] == "processing"
     assert api.post("images", image_id("bad.png"), "relabel").body == NOT_YET
@@ -1227,20 +1229,14 @@ def test_a_label_of_a_picture_that_is_not_yet_labelled_is_a_problem_that_says_so
 
 
 def test_a_picture_in_quarantine_is_listed_released_and_only_once(
-    uploader: Uploader,
-    api: ApiClient,
-    services: Services,
-    app_module: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
+    uploader: Uploader, api: ApiClient, strict: Services, app_module: ModuleType
 ) -> None:
-    strict = replace(services.settings, detect=("labels", "moderation"), moderation="quarantine")
-    monkeypatch.setattr(app_module, "services", Services(strict))
     uploader.label("bad.png", "Graphic Violence 99", "Dog 90")
     hidden = api.get("images", status="quarantined").body["items"]
     refused = api.post("images", image_id("bad.png"), "relabel")
 
     released = api.post("images", image_id("bad.png"), "release")
-    app_module.label_queued_image(received(services.settings.labelling_queue_url), context())
+    app_module.label_queued_image(received(strict.settings.labelling_queue_url), context())
 
     detail = "The picture is in quarantine; release it, and it is labelled."
     assert (refused.status, refused.body) == (409, problem(409, "Conflict", detail))
